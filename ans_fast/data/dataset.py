@@ -1,0 +1,113 @@
+"""What a data set is, once read: NumPy arrays in frozen dataclasses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ans_fast.data.meta import ItemMeta, Relation
+
+
+@dataclass(frozen=True, eq=False)
+class Interactions:
+    """Rows in file order: who met which item when.
+
+    users int64 [R], items int64 [R] (ids from 1; 0 is padding and never occurs), times float64 [R] (the file's unit,
+    usually Unix seconds).
+    """
+
+    users: np.ndarray
+    items: np.ndarray
+    times: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    @staticmethod
+    def concatenate(*parts: Interactions) -> Interactions:
+        """The rows of all parts, one after the other."""
+        return Interactions(*(np.concatenate([getattr(p, f) for p in parts]) for f in ("users", "items", "times")))
+
+
+@dataclass(frozen=True, eq=False)
+class TopKSplit(Interactions):
+    """Rows whose item is the one to find among neg_items int64 [R, C], or among all items where neg_items is None."""
+
+    neg_items: np.ndarray | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Labelled(Interactions):
+    """Rows with labels float32 [R]: 1 for a click, 0 for an item that was shown and not clicked."""
+
+    labels: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class ImpressionLists:
+    """Lists a user was shown, ordered by user, then by impression key.
+
+    users int64 [L]; items int64 [L, W], 0-padded: the n_pos clicked items from column 0, then at once the n_neg others,
+    each in file order; n_pos, n_neg int64 [L], both at least 1; times float64 [L] of each list's first row.
+    """
+
+    users: np.ndarray
+    items: np.ndarray
+    n_pos: np.ndarray
+    n_neg: np.ndarray
+    times: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A data set with its three splits.
+
+    mode is "TopK" (splits are TopKSplit), "Impression" (ImpressionLists) or "CTR" (Labelled). n_users and n_items are
+    the largest id + 1 over the three files. clicks are the train rows that make graph and histories: all rows in TopK
+    mode, those with label 1 otherwise, also where a row's list was dropped from `train`. later_clicks are the same of
+    dev and test.
+    """
+
+    name: str
+    mode: str
+    n_users: int
+    n_items: int
+    clicks: Interactions
+    later_clicks: Interactions
+    train: TopKSplit | ImpressionLists | Labelled
+    dev: TopKSplit | ImpressionLists | Labelled
+    test: TopKSplit | ImpressionLists | Labelled
+    folder: Path
+    sep: str = "\t"
+
+    @cached_property
+    def clicked_by_all(self) -> Interactions:
+        """The clicks of train, dev and test, in this order: what test_all leaves out of a user's candidates."""
+        return Interactions.concatenate(self.clicks, self.later_clicks)
+
+    @cached_property
+    def _meta(self) -> ItemMeta | None:
+        from ans_fast.data.meta import read_item_meta
+
+        path = self.folder / "item_meta.csv"
+        return read_item_meta(path, self.sep, self.n_items) if path.exists() else None
+
+    @property
+    def item_meta(self) -> pd.DataFrame | None:
+        """item_meta.csv by item_id, without its `r_` columns; None where there is no such file. Read on first use."""
+        return self._meta.features if self._meta else None
+
+    @property
+    def item_relations(self) -> dict[str, Relation]:
+        """The `r_` columns of item_meta.csv by name, each an item-to-items CSR; empty where there are none."""
+        return self._meta.relations if self._meta else {}

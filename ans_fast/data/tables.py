@@ -1,0 +1,183 @@
+"""Strict reading of one CSV file by pandas' C parser. Every fault is one line that names file, line and column."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import io
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ans_fast.data.files import line_of, read_bytes
+from ans_fast.data.lists import MalformedList, parse_lists
+from ans_fast.errors import UserError
+
+MAX_ID = 100_000_000  # every table has a row an id, so ids must be compact
+_SEPARATORS = {",": "a comma", "\t": "a tab", ";": "a semicolon", "|": "a bar", " ": "a blank"}
+_PANDAS_TYPES = {"id": np.int64, "time": np.float64, "label": np.float64}
+_EXPECTED = {
+    "id": f"a whole number from 1 to {MAX_ID:,}",
+    "time": "a number",
+    "label": "0 or 1",
+    "list": "a list of ids such as [3, 17, 5]",
+}
+
+
+class Table:
+    """One CSV file with the columns that were asked for.
+
+    columns maps a name to its kind: "id" (int64, 1 … MAX_ID), "time" (float64, finite), "label" (float64, 0 or 1),
+    "list" (as lists()), "text" (as it stands). Those in `optional` may be missing, as `name in table` tells.
+    Blank lines are skipped. Raises UserError.
+    """
+
+    def __init__(self, path: Path, columns: dict[str, str], sep: str = "\t", optional: tuple[str, ...] = ()) -> None:
+        self.path, self.sep, self.kinds = path, _separator(sep), columns
+        self._data = _text(path, read_bytes(path))
+        self.names = _header(path, self._data, self.sep)
+        self._check_columns([name for name in columns if name not in optional])
+        self._frame = self._read()
+
+    def __len__(self) -> int:
+        return len(self._frame)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._frame
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        """The column's values [R]."""
+        return self._frame[name].to_numpy()
+
+    def lists(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """A column of lists as CSR: indptr int64 [R + 1], ids int64 [indptr[-1]], each 1 … MAX_ID."""
+        try:
+            indptr, ids = parse_lists(self._frame[name].tolist())
+        except MalformedList as error:
+            raise self.bad_cell(name, error.row) from None
+        wrong = (ids < 1) | (ids > MAX_ID)
+        if wrong.any():
+            at = int(wrong.argmax())
+            row = int(np.searchsorted(indptr, at, side="right")) - 1
+            raise self.error(row, f"{name} holds {ids[at]}, expected ids from 1 to {MAX_ID:,}")
+        return indptr, ids
+
+    def error(self, row: int, message: str) -> UserError:
+        """A UserError that names the file and the line of data row `row`."""
+        lines = [number for number, line in enumerate(self._data.splitlines(), 1) if line.strip(b" ")]
+        return UserError(f"{self.path} line {lines[min(row + 1, len(lines) - 1)]}: {message}")
+
+    def bad_cell(self, name: str, row: int) -> UserError:
+        """The error for a value that is not of its column's kind."""
+        value = self._frame[name].iloc[row]
+        said = "is missing" if pd.isna(value) or value == "" else f"is {_shown(value)}"
+        return self.error(row, f"{name} {said}, expected {_EXPECTED[self.kinds[name]]}")
+
+    def _check_columns(self, wanted: list[str]) -> None:
+        missing = [name for name in wanted if name not in self.names]
+        if not missing:
+            return
+        line = _first_line(self._data)
+        for other, called in _SEPARATORS.items():
+            if other != self.sep and set(wanted) <= set(next(csv.reader([line], delimiter=other), [])):
+                raise UserError(
+                    f"{self.path} has {_counted(self.names)}; is the separator {called}? try --sep {other!r}"
+                )
+        close = difflib.get_close_matches(missing[0], self.names, n=1)
+        raise UserError(
+            f"{self.path} has no column {missing[0]!r}, but {_counted(self.names)}; "
+            + (f"rename {close[0]!r} to it" if close else "its first line must name the columns")
+        )
+
+    def _read(self) -> pd.DataFrame:
+        used = [name for name in self.names if name in self.kinds]
+        types = {name: _PANDAS_TYPES.get(self.kinds[name], str) for name in used}
+        try:
+            frame = self._parse(used, types)
+        except (ValueError, OverflowError):  # a cell that is no number: find it in the text
+            frame = self._parse(used, dict.fromkeys(used, str))
+        self._frame = frame
+        for name in used:
+            if self.kinds[name] in _PANDAS_TYPES:
+                frame[name] = self._checked(name)
+        return frame
+
+    def _parse(self, used: list[str], types: dict[str, type]) -> pd.DataFrame:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", pd.errors.ParserWarning)
+                frame = pd.read_csv(io.BytesIO(self._data), sep=self.sep, usecols=used, dtype=types)
+        except (pd.errors.ParserError, pd.errors.EmptyDataError, pd.errors.ParserWarning) as error:
+            said = str(error).strip().splitlines()[-1].removeprefix("Error tokenizing data. C error: ")
+            raise UserError(f"{self.path} is malformed: {said}") from None
+        if not isinstance(frame.index, pd.RangeIndex):
+            raise UserError(f"{self.path} line 2 has more values than the {len(self.names)} columns of line 1")
+        if frame.empty:
+            raise UserError(f"{self.path} has no rows below its first line")
+        if b'"' in self._data and len(frame) != sum(1 for x in self._data.splitlines() if x.strip(b" ")) - 1:
+            raise UserError(f"{self.path} is malformed: a quoted value runs over several lines")
+        return frame
+
+    def _checked(self, name: str) -> np.ndarray:
+        """The column as numbers of its kind; UserError for the first cell that is none."""
+        kind = self.kinds[name]
+        values = self._frame[name]
+        if values.dtype != _PANDAS_TYPES[kind]:
+            values = pd.to_numeric(values, errors="coerce")
+        values = values.to_numpy(dtype=None if values.dtype == np.int64 else np.float64)
+        if kind == "id":
+            good = (values >= 1) & (values <= MAX_ID) & (values == np.floor(values))
+        elif kind == "label":
+            good = (values == 0) | (values == 1)
+        else:
+            good = np.isfinite(values)
+        if not good.all():
+            raise self.bad_cell(name, int(good.argmin()))
+        return values.astype(_PANDAS_TYPES[kind], copy=False)
+
+
+def _separator(sep: str) -> str:
+    sep = sep.replace("\\t", "\t")
+    if len(sep) != 1 or sep in '"\n\r' or not sep.isascii():
+        raise UserError(f"sep must be one ASCII character such as ',' or '\\t', got {sep!r}")
+    return sep
+
+
+def _text(path: Path, data: bytes) -> bytes:
+    """data without a byte-order mark, checked to be UTF-8 text."""
+    data = data.removeprefix(b"\xef\xbb\xbf")
+    nul = data.find(b"\0")
+    if nul >= 0:
+        raise UserError(f"{path} line {line_of(data, nul)}: a zero byte; expected UTF-8 text, not binary or UTF-16")
+    if not data.isascii():
+        try:
+            data.decode()
+        except UnicodeDecodeError as error:
+            raise UserError(
+                f"{path} line {line_of(data, error.start)}: byte 0x{data[error.start]:02x} is not UTF-8; "
+                "save the file as UTF-8 (iconv -f LATIN1 -t UTF-8)"
+            ) from None
+    return data
+
+
+def _first_line(data: bytes) -> str:
+    return next(line for line in data[: 1 << 20].splitlines() if line.strip(b" ")).decode(errors="replace")
+
+
+def _header(path: Path, data: bytes, sep: str) -> list[str]:
+    names = next(csv.reader([_first_line(data)], delimiter=sep), [])
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise UserError(f"{path} has two columns {_shown(twice)}; keep one")
+    return names
+
+
+def _shown(value: object) -> str:
+    text = repr(value.item() if isinstance(value, np.generic) else value)
+    return text if len(text) <= 60 else f"{text[:45]} … {text[-10:]}"
+
+
+def _counted(names: list[str]) -> str:
+    return f"one column {_shown(names[0])}" if len(names) == 1 else f"the columns {_shown(', '.join(names))}"

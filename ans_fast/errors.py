@@ -1,0 +1,10 @@
+"""The one exception that is meant for people."""
+
+from __future__ import annotations
+
+
+class UserError(ValueError):
+    """A mistake the user can mend, told in one line: where it is, what was expected, what came, what to do.
+
+    The command lines print it as `error: MESSAGE` on stderr and exit with status 2, without a traceback.
+    """
