@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import difflib
 import logging
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
+from ans_fast.data.cache import cached
 from ans_fast.data.dataset import Dataset, ImpressionLists, Interactions, Labelled, TopKSplit
 from ans_fast.data.demo import NAME as DEMO
 from ans_fast.data.demo import write_demo
+from ans_fast.data.impressions import ListLimits
+from ans_fast.data.labelled import read_ctr, read_impressions
 from ans_fast.data.topk import read_topk
 from ans_fast.errors import UserError
 
@@ -17,15 +22,38 @@ __all__ = ["Dataset", "ImpressionLists", "Interactions", "Labelled", "TopKSplit"
 MODES = ("TopK", "Impression", "CTR")
 
 
-def load(path: str | Path, name: str, mode: str = "TopK", sep: str = "\t") -> Dataset:
+def load(
+    path: str | Path,
+    name: str,
+    mode: str = "TopK",
+    sep: str = "\t",
+    impression_key: str = "time",
+    train_max_pos_item: int = 20,
+    train_max_neg_item: int = 20,
+    test_max_pos_item: int = 20,
+    test_max_neg_item: int = 20,
+    regenerate: bool = False,
+) -> Dataset:
     """The data set in the folder {path}/{name}: train.csv, dev.csv, test.csv with the columns that `mode` needs.
 
+    impression_key and the four limits matter in Impression mode alone: rows of one user with one value of the column
+    impression_key are one list, of which at most so many clicked and other items are kept (`test_…` for dev too).
+    What was read of large files is kept in a cache keyed by their contents and these options; `regenerate` rebuilds it.
     The set `demo` is generated where it is missing. Raises UserError with one line that names file, line or column.
     """
     if mode not in MODES:
         raise UserError(f"mode must be one of {', '.join(MODES)}, got {mode!r}")
     folder = _find(Path(path), name)
-    return read_topk(name, folder, sep)
+    options: dict[str, int | str] = {}
+    if mode == "TopK":
+        read = partial(read_topk, name, folder, sep)
+    elif mode == "CTR":
+        read = partial(read_ctr, name, folder, sep)
+    else:
+        limits = ListLimits(train_max_pos_item, train_max_neg_item, test_max_pos_item, test_max_neg_item)
+        options = {"impression_key": impression_key, **asdict(limits)}
+        read = partial(read_impressions, name, folder, sep, impression_key, limits)
+    return cached(read, name, mode, folder, sep, options, regenerate)
 
 
 def _find(path: Path, name: str) -> Path:

@@ -23,15 +23,21 @@ _EXPECTED = {
     "time": "a number",
     "label": "0 or 1",
     "list": "a list of ids such as [3, 17, 5]",
+    "any": "a value",
 }
+
+
+def column_names(path: Path, sep: str) -> list[str]:
+    """The names in the file's first line. Raises UserError."""
+    return _header(path, _text(path, read_bytes(path)), _separator(sep))
 
 
 class Table:
     """One CSV file with the columns that were asked for.
 
     columns maps a name to its kind: "id" (int64, 1 … MAX_ID), "time" (float64, finite), "label" (float64, 0 or 1),
-    "list" (as lists()), "text" (as it stands). Those in `optional` may be missing, as `name in table` tells.
-    Blank lines are skipped. Raises UserError.
+    "list" (as lists()), "any" (as pandas infers it, not missing). Those in `optional` may be missing, as
+    `name in table` tells. Blank lines are skipped. Raises UserError.
     """
 
     def __init__(self, path: Path, columns: dict[str, str], sep: str = "\t", optional: tuple[str, ...] = ()) -> None:
@@ -54,7 +60,7 @@ class Table:
     def lists(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """A column of lists as CSR: indptr int64 [R + 1], ids int64 [indptr[-1]], each 1 … MAX_ID."""
         try:
-            indptr, ids = parse_lists(self._frame[name].tolist())
+            indptr, ids = parse_lists(self._frame[name].fillna("").tolist())
         except MalformedList as error:
             raise self.bad_cell(name, error.row) from None
         wrong = (ids < 1) | (ids > MAX_ID)
@@ -93,29 +99,31 @@ class Table:
 
     def _read(self) -> pd.DataFrame:
         used = [name for name in self.names if name in self.kinds]
-        types = {name: _PANDAS_TYPES.get(self.kinds[name], str) for name in used}
+        types = {name: _PANDAS_TYPES.get(self.kinds[name], str) for name in used if self.kinds[name] != "any"}
         try:
             frame = self._parse(used, types)
         except (ValueError, OverflowError):  # a cell that is no number: find it in the text
-            frame = self._parse(used, dict.fromkeys(used, str))
+            frame = self._parse(used, types | {name: str for name in types if self.kinds[name] in _PANDAS_TYPES})
         self._frame = frame
         for name in used:
             if self.kinds[name] in _PANDAS_TYPES:
                 frame[name] = self._checked(name)
+            elif self.kinds[name] == "any" and frame[name].isna().any():
+                raise self.bad_cell(name, int(frame[name].isna().argmax()))
         return frame
 
     def _parse(self, used: list[str], types: dict[str, type]) -> pd.DataFrame:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("error", pd.errors.ParserWarning)
-                frame = pd.read_csv(io.BytesIO(self._data), sep=self.sep, usecols=used, dtype=types)
+                frame = pd.read_csv(io.BytesIO(self._data), sep=self.sep, usecols=used, dtype=types, low_memory=False)
         except (pd.errors.ParserError, pd.errors.EmptyDataError, pd.errors.ParserWarning) as error:
             said = str(error).strip().splitlines()[-1].removeprefix("Error tokenizing data. C error: ")
             raise UserError(f"{self.path} is malformed: {said}") from None
         if not isinstance(frame.index, pd.RangeIndex):
             raise UserError(f"{self.path} line 2 has more values than the {len(self.names)} columns of line 1")
         if frame.empty:
-            raise UserError(f"{self.path} has no rows below its first line")
+            raise UserError(f"{self.path} is empty below its first line")
         if b'"' in self._data and len(frame) != sum(1 for x in self._data.splitlines() if x.strip(b" ")) - 1:
             raise UserError(f"{self.path} is malformed: a quoted value runs over several lines")
         return frame
