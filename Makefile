@@ -1,0 +1,45 @@
+# Everything from nothing but Python 3.10+, pip and g++. Each target makes its own environment in .venv first; repeated
+# runs skip what is done. nvcc is not waited for here: `pip install .` builds the CUDA half wherever nvcc is.
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+VENV := .venv
+RUN := $(VENV)/bin/python
+export ANS_FAST_CUDA ?= 0
+
+.PHONY: demo test bench gpu-check sanitize clean
+
+demo: $(VENV)/.built
+	$(RUN) -m ans_fast.run
+
+test: $(VENV)/.built
+	$(VENV)/bin/ruff check .
+	$(RUN) -m pytest
+
+bench: $(VENV)/.built
+	$(RUN) -m benchmarks.report
+
+# On a machine with a GPU: builds the CUDA half and runs every test that needs one.
+gpu-check: export ANS_FAST_CUDA = 1
+gpu-check: $(VENV)/.installed
+	$(RUN) setup.py -q build_ext --inplace
+	$(RUN) -m pytest -m gpu
+
+# The operators' tests under AddressSanitizer and UndefinedBehaviorSanitizer, in a build of their own.
+sanitize: $(VENV)/.installed
+	ANS_FAST_SANITIZE=1 $(RUN) setup.py -q build --build-lib build/sanitized
+	LD_PRELOAD=$$(g++ -print-file-name=libasan.so) ASAN_OPTIONS=detect_leaks=0 PYTHONPATH=build/sanitized \
+	  $(RUN) -P -m pytest -o pythonpath= -p no:cacheprovider -m "not compiles" tests/ops tests/test_graph.py
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info ans_fast/*.so
+
+# The build's needs come first: torch by itself, so that the pinned one is taken, then pip without isolation.
+$(VENV)/.installed: pyproject.toml Makefile
+	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install -q $(TORCH) "setuptools>=77" wheel pybind11 ninja
+	$(RUN) -m pip install -q --no-build-isolation -e ".[dev]"
+	touch $@
+
+$(VENV)/.built: $(VENV)/.installed setup.py $(shell find csrc -type f)
+	$(RUN) setup.py -q build_ext --inplace
+	touch $@

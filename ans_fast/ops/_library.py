@@ -1,0 +1,56 @@
+"""Loads the compiled extension: importing this module makes torch.ops.ans_fast available."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+BUILD_COMMAND = "pip install --no-build-isolation -e ."
+FOLDER = Path(__file__).resolve().parent.parent
+
+try:
+    from ans_fast import _C
+except ImportError as error:
+    if not list(FOLDER.glob("_C.*")):
+        found = "has not been built"
+    else:
+        found = f"does not load here (torch {torch.__version__}): {error}"
+    raise ImportError(
+        f"ans_fast's compiled extension {found}. In its source folder run `{BUILD_COMMAND}`; "
+        "that takes g++, torch >= 2.10, setuptools, pybind11 and ninja"
+    ) from error
+
+
+def build_info() -> dict[str, Any]:
+    """What the extension was built with.
+
+    Keys: version, torch (the version whose headers were used), compiler, simd (levels compiled), simd_in_use,
+    cuda (version or None), cuda_architectures (such as ["80", "90+PTX"]).
+    """
+    return _C.build_info()
+
+
+def _load_cuda() -> bool:
+    """Loads the CUDA kernels where torch sees a GPU: their symbols lie in torch's CUDA library."""
+    libraries = sorted(FOLDER.glob("_C_cuda.*"))
+    if not libraries or not torch.cuda.is_available():
+        return False
+    torch.ops.load_library(libraries[0])
+    return True
+
+
+cuda_is_loaded = _load_cuda()
+
+
+def require_cuda_kernels() -> None:
+    """Raises a RuntimeError that says how to build the CUDA kernels, unless they are loaded."""
+    if cuda_is_loaded:
+        return
+    info = build_info()
+    built = f"for CUDA {info['cuda']}" if info["cuda"] else f"for the CPU only (simd: {', '.join(info['simd'])})"
+    raise RuntimeError(
+        f"ans_fast got a CUDA tensor but has no CUDA kernels loaded: it was built {built}. In its source folder run "
+        f"`ANS_FAST_CUDA=1 {BUILD_COMMAND}`, which takes nvcc; or choose ans_fast.backend('reference'), slowly"
+    )

@@ -1,0 +1,26 @@
+"""Seeds of the counter-based generator."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def seed_tensor(seed: int | Tensor | None) -> Tensor:
+    """`seed` as an int64 tensor [1].
+
+    An int is taken modulo 2^64. None draws one from torch's CPU generator, so that torch.manual_seed reproduces a run
+    on any device. A tensor (int64, one element) is passed on: one on the GPU lets a captured CUDA graph be replayed
+    with another seed. Raises TypeError or ValueError for anything else.
+    """
+    if seed is None:
+        return torch.randint(-(2**63), 2**63 - 1, (1,), dtype=torch.int64, device="cpu")
+    if isinstance(seed, Tensor):
+        if seed.dtype != torch.int64:
+            raise TypeError(f"seed must be int64, got {str(seed.dtype).removeprefix('torch.')}")
+        if seed.numel() != 1:
+            raise ValueError(f"seed must have one element, got {list(seed.shape)}")
+        return seed.reshape(1)
+    if not isinstance(seed, int):
+        raise TypeError(f"seed must be an int, an int64 tensor or None, got {type(seed).__name__}")
+    return torch.tensor([(seed + 2**63) % 2**64 - 2**63], dtype=torch.int64, device="cpu")

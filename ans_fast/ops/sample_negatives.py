@@ -1,0 +1,66 @@
+"""Uniform negative sampling without rejection."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ans_fast import reference
+from ans_fast.graph import BipartiteGraph
+from ans_fast.ops._backend import use_reference
+from ans_fast.ops._check import check_dtype, check_graph_device, check_ids, check_kernels, check_shape
+from ans_fast.ops._seed import seed_tensor
+
+
+def sample_negatives(
+    graph: BipartiteGraph, users: Tensor, n_negatives: int, seed: int | Tensor | None = None, first_item: int = 0
+) -> Tensor:
+    """Items drawn uniformly from those that each user has not clicked.
+
+    Exact and without rejection: a rank among the user's non-positives is drawn, and found by binary search in the
+    sorted positives. Draws depend on the seed, the row and the column alone: the same on every device and at any
+    number of threads. Draws of a row are independent: an item can come twice.
+
+    Args:
+        graph: who clicked what.
+        users: int64 [B] on the graph's device, in [0, n_users).
+        n_negatives: M, draws a row.
+        seed: an int, an int64 tensor of one element, or None: drawn from torch's CPU generator.
+        first_item: items below it are never drawn (1 where item 0 is padding).
+
+    Returns:
+        int64 [B, M] of items in [first_item, n_items).
+
+    Raises:
+        ValueError, TypeError: an argument is wrong, or a user (the message names one) has clicked every item.
+        RuntimeError: users is on a GPU and the CUDA kernels are not built.
+    """
+    check_shape("users", users, "[B]", (None,))
+    check_dtype("users", users, torch.int64)
+    check_graph_device(graph, "users", users)
+    if n_negatives < 0:
+        raise ValueError(f"n_negatives must be at least 0, got {n_negatives}")
+    if not 0 <= first_item <= graph.n_items:
+        raise ValueError(f"first_item must be in [0, {graph.n_items}], got {first_item}")
+    seed = seed_tensor(seed)
+    if use_reference():
+        check_ids("users", users, graph.n_users)
+        return reference.sample_negatives(graph, users, n_negatives, seed.to(users.device), first_item)
+    check_kernels(users.device)
+    return torch.ops.ans_fast.sample_negatives(
+        graph.indptr, graph.indices, users.contiguous(), graph.n_users, graph.n_items, n_negatives, seed, first_item
+    )
+
+
+@torch.library.register_fake("ans_fast::sample_negatives")
+def _(
+    indptr: Tensor,
+    indices: Tensor,
+    users: Tensor,
+    n_users: int,
+    n_items: int,
+    n_negatives: int,
+    seed: Tensor,
+    first_item: int,
+) -> Tensor:
+    return users.new_empty(users.shape[0], n_negatives)

@@ -1,0 +1,70 @@
+// Argument checks and small conveniences over LibTorch's stable ABI, for the CPU and the CUDA half.
+//
+// The Python wrappers check shapes and dtypes with friendlier types of error; these here keep a direct call of
+// torch.ops.ans_fast.* from reading memory it should not.
+#pragma once
+
+#include <torch/csrc/stable/library.h>
+#include <torch/csrc/stable/ops.h>
+#include <torch/csrc/stable/tensor.h>
+
+#include <cstdint>
+#include <initializer_list>
+#include <sstream>
+#include <stdexcept>
+#include <string>
+
+namespace ans {
+
+using torch::headeronly::ScalarType;
+using torch::stable::Tensor;
+
+template <typename... Parts>
+[[noreturn]] void fail(const Parts&... parts) {
+  std::ostringstream text;
+  (text << ... << parts);
+  throw std::invalid_argument(text.str());
+}
+
+inline std::string shape_text(const Tensor& tensor) {
+  std::ostringstream text;
+  text << '[';
+  for (int64_t d = 0; d < tensor.dim(); ++d) text << (d ? ", " : "") << tensor.size(d);
+  text << ']';
+  return text.str();
+}
+
+// `shape` in words is part of the message; -1 allows any size.
+inline void check_shape(const Tensor& tensor, const char* name, const char* shape,
+                        std::initializer_list<int64_t> sizes) {
+  bool good = tensor.dim() == static_cast<int64_t>(sizes.size());
+  int64_t d = 0;
+  for (int64_t size : sizes) good = good && (size < 0 || tensor.size(d++) == size);
+  if (!good) fail(name, " must be ", shape, ", got ", shape_text(tensor));
+  if (!tensor.is_contiguous()) fail(name, " must be contiguous");
+}
+
+inline void check_type(const Tensor& tensor, const char* name, ScalarType type, const char* type_name) {
+  if (tensor.scalar_type() != type) fail(name, " must be ", type_name);
+}
+
+inline void check_range(const char* name, int64_t value, int64_t low, int64_t high) {
+  if (value < low || value > high) fail(name, " must be in [", low, ", ", high, "], got ", value);
+}
+
+// Shapes and types of a graph of n_nodes nodes.
+inline void check_graph(const Tensor& indptr, const Tensor& indices, int64_t n_nodes) {
+  check_shape(indptr, "indptr", "[N + 1]", {n_nodes + 1});
+  check_shape(indices, "indices", "[2 * n_edges]", {-1});
+  check_type(indptr, "indptr", ScalarType::Long, "int64");
+  check_type(indices, "indices", ScalarType::Int, "int32");
+}
+
+// A seed kept in an int64 tensor of one element on the CPU.
+inline uint64_t cpu_seed(const Tensor& seed) {
+  check_type(seed, "seed", ScalarType::Long, "int64");
+  if (seed.numel() != 1 || !seed.is_cpu()) fail("seed must be one int64 on the CPU, got ", shape_text(seed));
+  return static_cast<uint64_t>(*seed.const_data_ptr<int64_t>());
+}
+
+}  // namespace ans

@@ -1,0 +1,135 @@
+// Each layer reads a compact table of rows already scaled by their own deg^-1/2, so that a neighbour costs one vector
+// addition a register, and sums stay in registers. A row is summed by one thread in the order of its neighbours: the
+// bits do not depend on the number of threads.
+#include "cpu/propagate.h"
+
+namespace ans::cpu {
+namespace {
+
+#if defined(__AVX512F__)
+constexpr int kVectorBytes = 64;
+#elif defined(__AVX2__)
+constexpr int kVectorBytes = 32;
+#else
+constexpr int kVectorBytes = 16;
+#endif
+
+// Where a layer reads and writes. Null pointers: not wanted.
+template <typename T>
+struct Layer {
+  const T* table;  // [n_nodes, stride], pre-scaled
+  const T* add;
+  T* out;
+  T* next;  // like table
+  T factor;
+};
+
+// `Count` vectors of columns from `column` on, of row i.
+template <int Count, typename T>
+inline __attribute__((always_inline)) void finish_columns(const PropagateArgs<T>& a, const Layer<T>& layer,
+                                                          int64_t stride, int64_t i, int64_t column) {
+  typedef T Vector __attribute__((vector_size(kVectorBytes)));
+  constexpr int lanes = kVectorBytes / sizeof(T), width = Count * lanes;
+  Vector total[Count];
+  for (int c = 0; c < Count; ++c) total[c] = Vector{};
+  const T* table = layer.table + column;
+  const int64_t end = a.graph.indptr[i + 1];
+  for (int64_t e = a.graph.indptr[i]; e < end; ++e) {
+    const Vector* row = reinterpret_cast<const Vector*>(table + a.graph.indices[e] * stride);
+    for (int c = 0; c < Count; ++c) total[c] += row[c];
+  }
+  alignas(64) T sums[width];
+  for (int c = 0; c < Count; ++c) reinterpret_cast<Vector*>(sums)[c] = total[c];
+
+  const T scale = a.graph.scale[i];
+  const int64_t size = a.dim - column < width ? a.dim - column : width;
+  const T* add = layer.add ? layer.add + i * a.add_row + column : nullptr;
+  for (int64_t d = 0; d < size; ++d) sums[d] = scale * sums[d] + (add ? add[d] : T{0});
+  if (layer.next) {
+    T* next = layer.next + i * stride + column;
+    for (int d = 0; d < width; ++d) next[d] = scale * sums[d];
+  }
+  if (layer.out) {
+    T* out = layer.out + i * a.out_row + column;
+    for (int64_t d = 0; d < size; ++d) out[d] = layer.factor * sums[d];
+  }
+}
+
+template <typename T>
+inline __attribute__((always_inline)) void finish_row(const PropagateArgs<T>& a, const Layer<T>& layer, int64_t stride,
+                                                      int64_t i) {
+  constexpr int lanes = kVectorBytes / sizeof(T);
+  int64_t column = 0;
+  for (; column + 8 * lanes <= stride; column += 8 * lanes) finish_columns<8>(a, layer, stride, i, column);
+  for (; column + 4 * lanes <= stride; column += 4 * lanes) finish_columns<4>(a, layer, stride, i, column);
+  for (; column < stride; column += lanes) finish_columns<1>(a, layer, stride, i, column);
+}
+
+// The first row of part `part` of `parts`: each part has about the same number of edges and rows together.
+int64_t first_row(const GraphView& graph, int64_t part, int64_t parts) {
+  if (part == parts) return graph.n_nodes;
+  const int64_t bound = (graph.n_indices + graph.n_nodes) / parts * part;
+  int64_t low = 0;
+  for (int64_t high = graph.n_nodes; low < high;) {
+    const int64_t middle = (low + high) / 2;
+    if (graph.indptr[middle] + middle < bound) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+template <typename T>
+void propagate(const PropagateArgs<T>& a) {
+  const GraphView& graph = a.graph;
+  const int64_t stride = padded_dim<T>(a.dim);
+  T* const tables[2] = {a.scratch, a.scratch + graph.n_nodes * stride};
+  const bool copies = a.out_hop != 0 || a.n_layers == 0;
+  const int64_t parts = a.n_threads == 1 ? 1 : 16 * a.n_threads;
+#pragma omp parallel num_threads(a.n_threads)
+  {
+#pragma omp for schedule(static)
+    for (int64_t i = 0; i < graph.n_nodes; ++i) {
+      const T* x = a.x + i * a.x_row;
+      T* row = tables[0] + i * stride;
+      const T scale = graph.scale[i];
+      for (int64_t d = 0; d < a.dim; ++d) row[d] = scale * x[d];
+      for (int64_t d = a.dim; d < stride; ++d) row[d] = T{0};
+      if (copies) {
+        for (int64_t d = 0; d < a.dim; ++d) a.out[i * a.out_row + d] = x[d];
+      }
+    }
+    for (int64_t k = 1; k <= a.n_layers; ++k) {
+      const bool last = k == a.n_layers;
+      const Layer<T> layer = {tables[(k - 1) % 2], a.add ? a.add + k * a.add_hop : nullptr,
+                              last || a.out_hop != 0 ? a.out + k * a.out_hop : nullptr,
+                              last ? nullptr : tables[k % 2], last && a.out_hop == 0 ? a.factor : T{1}};
+#pragma omp for schedule(dynamic, 1)
+      for (int64_t part = 0; part < parts; ++part) {
+        const int64_t end = first_row(graph, part + 1, parts);
+        for (int64_t i = first_row(graph, part, parts); i < end; ++i) finish_row(a, layer, stride, i);
+      }
+    }
+  }
+}
+
+}  // namespace
+
+void ANS_ENTRY(propagate_float)(const PropagateFloatArgs& args) { propagate(args); }
+void ANS_ENTRY(propagate_double)(const PropagateDoubleArgs& args) { propagate(args); }
+
+bool ANS_ENTRY(graph_is_sound)(const CheckGraphArgs& args) {
+  const GraphView& graph = args.graph;
+  if (graph.indptr[0] != 0 || graph.indptr[graph.n_nodes] != graph.n_indices) return false;
+  int wrong = 0;
+#pragma omp parallel num_threads(args.n_threads)
+  {
+#pragma omp for simd reduction(| : wrong) schedule(static) nowait
+    for (int64_t i = 0; i < graph.n_nodes; ++i) wrong |= graph.indptr[i] > graph.indptr[i + 1];
+#pragma omp for simd reduction(| : wrong) schedule(static)
+    for (int64_t e = 0; e < graph.n_indices; ++e)
+      wrong |= static_cast<uint32_t>(graph.indices[e]) >= static_cast<uint64_t>(graph.n_nodes);
+  }
+  return wrong == 0;
+}
+
+}  // namespace ans::cpu

@@ -1,0 +1,50 @@
+// Light graph convolution: every layer sums rows over a node's neighbours, scaled on both sides by deg^-1/2.
+#pragma once
+
+#include "cpu/simd.h"
+
+namespace ans::cpu {
+
+struct GraphView {
+  const int64_t* indptr;   // [n_nodes + 1]
+  const int32_t* indices;  // [n_indices]
+  const float* scale;      // [n_nodes]: deg^-1/2, 0 for a node without edges
+  int64_t n_nodes, n_indices;
+};
+
+// rows[0] = x; layer k = 1 … n_layers: rows[k] = Â rows[k-1] + add[k]. A table's row i starts at pointer + i * row.
+template <typename T>
+struct PropagateArgs {
+  GraphView graph;
+  int64_t dim, n_layers;
+  const T* x;
+  int64_t x_row;
+  const T* add;  // of layer k: add + k * add_hop, or null for nothing
+  int64_t add_row, add_hop;
+  T* out;  // layer k is written to out + k * out_hop; with out_hop = 0 only the last one is, times `factor`
+  int64_t out_row, out_hop;
+  T factor;
+  T* scratch;  // two tables of n_nodes * padded_dim<T>(dim), aligned to 64 bytes
+  int n_threads;
+};
+
+// Rows of the scratch tables are whole 64-byte lines.
+template <typename T>
+constexpr int64_t padded_dim(int64_t dim) {
+  constexpr int64_t line = 64 / sizeof(T);
+  return (dim + line - 1) / line * line;
+}
+
+struct CheckGraphArgs {
+  GraphView graph;
+  int n_threads;
+};
+
+using PropagateFloatArgs = PropagateArgs<float>;
+using PropagateDoubleArgs = PropagateArgs<double>;
+ANS_KERNEL(void, propagate_float, PropagateFloatArgs)
+ANS_KERNEL(void, propagate_double, PropagateDoubleArgs)
+// Whether indptr ascends from 0 to n_indices and every index is a node.
+ANS_KERNEL(bool, graph_is_sound, CheckGraphArgs)
+
+}  // namespace ans::cpu

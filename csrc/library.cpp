@@ -1,0 +1,158 @@
+// The operators' schemas, their CPU implementations' argument checks, and the Python module with build_info().
+#include "check.h"
+#include "cpu/propagate.h"
+#include "cpu/sample_negatives.h"
+
+#include <pybind11/pybind11.h>
+
+namespace ans {
+namespace {
+
+// Threads for `work` units; one for so little that waking others would cost more.
+int threads_for(int64_t work, int64_t worth_a_thread) {
+  const int64_t useful = work / worth_a_thread + 1;
+  const int64_t all = torch::stable::get_num_threads();
+  return static_cast<int>(useful < all ? useful : all);
+}
+
+cpu::GraphView view_graph(const Tensor& indptr, const Tensor& indices, const Tensor& scale, int64_t n_nodes) {
+  check_graph(indptr, indices, n_nodes);
+  check_shape(scale, "scale", "[N]", {n_nodes});
+  check_type(scale, "scale", ScalarType::Float, "float32");
+  const cpu::GraphView graph = {indptr.const_data_ptr<int64_t>(), indices.const_data_ptr<int32_t>(),
+                           scale.const_data_ptr<float>(), n_nodes, indices.numel()};
+  if (!cpu::graph_is_sound({graph, threads_for(graph.n_indices, 1 << 16)}))
+    fail("indptr must ascend from 0 to the size of indices, and indices be in [0, ", n_nodes, ")");
+  return graph;
+}
+
+// Calls the kernel of `like`'s element type. `describe` fills in where rows are read and written.
+template <typename T, typename Describe>
+void run_propagate(const Tensor& like, const cpu::GraphView& graph, int64_t dim, int64_t n_layers, Describe describe) {
+  Tensor scratch = torch::stable::new_empty(like, {2 * graph.n_nodes * cpu::padded_dim<T>(dim)});
+  cpu::PropagateArgs<T> args = {};
+  args.graph = graph;
+  args.dim = dim;
+  args.n_layers = n_layers;
+  args.factor = T{1};
+  args.scratch = scratch.mutable_data_ptr<T>();
+  args.n_threads = threads_for((graph.n_indices + graph.n_nodes) * dim, 1 << 16);
+  describe(args);
+  if constexpr (sizeof(T) == sizeof(float)) cpu::propagate_float(args);
+  else cpu::propagate_double(args);
+}
+
+template <typename Function>
+void with_element_type(const Tensor& tensor, const char* name, Function function) {
+  if (tensor.scalar_type() == ScalarType::Float) function(float{});
+  else if (tensor.scalar_type() == ScalarType::Double) function(double{});
+  else fail(name, " must be float32 or float64");
+}
+
+Tensor propagate(Tensor x, Tensor indptr, Tensor indices, Tensor scale, int64_t n_layers) {
+  check_shape(x, "x", "[N, D]", {-1, -1});
+  check_range("n_layers", n_layers, 0, 1000);
+  const int64_t n_nodes = x.size(0), dim = x.size(1), hops = n_layers + 1;
+  const cpu::GraphView graph = view_graph(indptr, indices, scale, n_nodes);
+  Tensor out = torch::stable::new_empty(x, {n_nodes, hops, dim});
+  with_element_type(x, "x", [&](auto zero) {
+    using T = decltype(zero);
+    run_propagate<T>(x, graph, dim, n_layers, [&](cpu::PropagateArgs<T>& args) {
+      args.x = x.const_data_ptr<T>();
+      args.x_row = args.out_hop = dim;
+      args.out = out.mutable_data_ptr<T>();
+      args.out_row = hops * dim;
+    });
+  });
+  return out;
+}
+
+// Horner: z = grad[:, L]; then z = Â z + grad[:, k] for k = L − 1 … 0.
+Tensor propagate_backward(Tensor grad, Tensor indptr, Tensor indices, Tensor scale) {
+  check_shape(grad, "grad", "[N, H, D]", {-1, -1, -1});
+  check_range("grad's number of hops", grad.size(1), 1, 1001);
+  const int64_t n_nodes = grad.size(0), hops = grad.size(1), dim = grad.size(2);
+  const cpu::GraphView graph = view_graph(indptr, indices, scale, n_nodes);
+  Tensor out = torch::stable::new_empty(grad, {n_nodes, dim});
+  with_element_type(grad, "grad", [&](auto zero) {
+    using T = decltype(zero);
+    run_propagate<T>(grad, graph, dim, hops - 1, [&](cpu::PropagateArgs<T>& args) {
+      args.add = args.x = grad.const_data_ptr<T>() + (hops - 1) * dim;
+      args.add_row = args.x_row = hops * dim;
+      args.add_hop = -dim;
+      args.out = out.mutable_data_ptr<T>();
+      args.out_row = dim;
+    });
+  });
+  return out;
+}
+
+Tensor sample_negatives(Tensor indptr, Tensor indices, Tensor users, int64_t n_users, int64_t n_items,
+                        int64_t n_negatives, Tensor seed, int64_t first_item) {
+  check_shape(users, "users", "[B]", {-1});
+  check_type(users, "users", ScalarType::Long, "int64");
+  check_range("n_users", n_users, 0, INT32_MAX);
+  check_range("n_items", n_items, 0, INT32_MAX - n_users);
+  check_graph(indptr, indices, n_users + n_items);
+  check_range("n_negatives", n_negatives, 0, INT32_MAX);
+  check_range("first_item", first_item, 0, n_items);
+  const int64_t n_rows = users.size(0);
+  Tensor out = torch::stable::new_empty(users, {n_rows, n_negatives});
+  const int64_t* ids = users.const_data_ptr<int64_t>();
+  const int64_t failed = cpu::sample_negatives(
+      {indptr.const_data_ptr<int64_t>(), indices.const_data_ptr<int32_t>(), indices.numel(), ids,
+                          n_rows, n_users, n_items, n_negatives, first_item, cpu_seed(seed),
+                          out.mutable_data_ptr<int64_t>(), threads_for(n_rows * n_negatives, 1 << 11)});
+  if (failed < n_rows) {
+    const int64_t user = ids[failed];
+    if (user < 0 || user >= n_users)
+      fail("users must be in [0, ", n_users, "), got ", user, " at position ", failed);
+    fail("user ", user, " (at position ", failed, ") has clicked every item from ", first_item,
+         " on: there is no negative to draw");
+  }
+  return out;
+}
+
+Tensor ans_noise(Tensor seed, int64_t n_rows, int64_t dim) {
+  check_range("n_rows", n_rows, 0, INT64_MAX);
+  check_range("dim", dim, 0, INT32_MAX);
+  Tensor out = torch::stable::new_empty(seed, {n_rows, dim}, ScalarType::Float);
+  cpu::ans_noise({cpu_seed(seed), n_rows, dim, out.mutable_data_ptr<float>(), threads_for(n_rows * dim, 1 << 14)});
+  return out;
+}
+
+pybind11::dict build_info() {
+  pybind11::list levels;
+#define ANS_APPEND_LEVEL(level, unused) levels.append(#level);
+  ANS_FOR_EACH_LEVEL(ANS_APPEND_LEVEL, 0)
+  pybind11::dict info;
+  info["version"] = ANS_VERSION;
+  info["torch"] = ANS_TORCH;
+  info["compiler"] = __VERSION__;
+  info["simd"] = levels;
+  info["simd_in_use"] = cpu::simd_level_name(cpu::simd_level());
+  info["cuda"] = *ANS_CUDA ? pybind11::object(pybind11::str(ANS_CUDA)) : pybind11::none();
+  info["cuda_architectures"] = pybind11::str(ANS_CUDA_ARCHITECTURES).attr("split")();
+  return info;
+}
+
+}  // namespace
+}  // namespace ans
+
+STABLE_TORCH_LIBRARY(ans_fast, m) {
+  m.def("propagate(Tensor x, Tensor indptr, Tensor indices, Tensor scale, int n_layers) -> Tensor");
+  m.def("propagate_backward(Tensor grad, Tensor indptr, Tensor indices, Tensor scale) -> Tensor");
+  m.def(
+      "sample_negatives(Tensor indptr, Tensor indices, Tensor users, int n_users, int n_items, int n_negatives, "
+      "Tensor seed, int first_item) -> Tensor");
+  m.def("ans_noise(Tensor seed, int n_rows, int dim) -> Tensor");
+}
+
+STABLE_TORCH_LIBRARY_IMPL(ans_fast, CPU, m) {
+  m.impl("propagate", TORCH_BOX(&ans::propagate));
+  m.impl("propagate_backward", TORCH_BOX(&ans::propagate_backward));
+  m.impl("sample_negatives", TORCH_BOX(&ans::sample_negatives));
+  m.impl("ans_noise", TORCH_BOX(&ans::ans_noise));
+}
+
+PYBIND11_MODULE(_C, m) { m.def("build_info", &ans::build_info, "What this build was made with, as a dict."); }
