@@ -1,0 +1,169 @@
+"""Every operator in plain PyTorch: the readable truth that the kernels are tested against.
+
+Follows "Augmented Negative Sampling for Collaborative Filtering" (Zhao et al., RecSys 2023, arXiv 2308.05972) and, for
+propagation, "LightGCN" (He et al., SIGIR 2020). Works in float32 and float64 on any device. Letters in shapes: B pairs,
+M negatives a pair, H hops (layers + 1), D embedding size, N nodes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from ans_fast.graph import BipartiteGraph
+
+MARGIN_LOGIT_LIMIT = 80.0  # sigmoid(80) is 1 to the last bit, and its slope vanishes even times 80²
+NOISE_STREAM, SAMPLING_STREAM = 0, 1
+
+
+class AnsTerms(NamedTuple):
+    """What `ans_terms` returns: four scalars and the winner of each (pair, hop)."""
+
+    bpr: Tensor
+    sns: Tensor
+    distance: Tensor
+    orthogonality: Tensor
+    selected: Tensor  # int64 [B, H]
+
+
+# --- Propagation -----------------------------------------------------------------------------------------------------
+
+
+def propagate(x: Tensor, graph: BipartiteGraph, n_layers: int) -> Tensor:
+    """x [N, D] -> [N, n_layers + 1, D]: the rows themselves, then each D^-1/2 A D^-1/2 of the hop before."""
+    n = graph.n_nodes
+    rows = torch.repeat_interleave(torch.arange(n, device=x.device), graph.indptr.diff())
+    edges = torch.stack([rows, graph.indices.long()])
+    scale = graph.scale.to(x.dtype)
+    values = scale[edges[0]] * scale[edges[1]]
+    adjacency = torch.sparse_coo_tensor(edges, values, (n, n), is_coalesced=True, check_invariants=False)
+    hops = [x]
+    for _ in range(n_layers):
+        hops.append(torch.sparse.mm(adjacency, hops[-1]))
+    return torch.stack(hops, dim=1)
+
+
+# --- Random numbers --------------------------------------------------------------------------------------------------
+
+
+def philox(seed: Tensor, rows: Tensor, n_words: int, stream: int) -> Tensor:
+    """The first `n_words` 32-bit words of each row (int64 [R]) as int64 [R, n_words]: Philox4x32-10 (SC 2011)."""
+    mask = 0xFFFFFFFF
+    blocks = torch.arange((n_words + 3) // 4, device=rows.device)
+    rows, blocks = torch.broadcast_tensors(rows[:, None], blocks)
+    c0, c1, c2, c3 = rows & mask, rows >> 32 & mask, blocks, torch.full_like(blocks, stream)
+    k0, k1 = seed & mask, seed >> 32 & mask
+    for _ in range(10):
+        high0, low0 = _multiply(c0, 0xD2511F53)
+        high1, low1 = _multiply(c2, 0xCD9E8D57)
+        c0, c1, c2, c3 = high1 ^ c1 ^ k0, low1, high0 ^ c3 ^ k1, low0
+        k0, k1 = k0 + 0x9E3779B9 & mask, k1 + 0xBB67AE85 & mask
+    return torch.stack([c0, c1, c2, c3], dim=-1).flatten(1)[:, :n_words]
+
+
+def _multiply(a: Tensor, b: int) -> tuple[Tensor, Tensor]:
+    """High and low 32 bits of a 32-bit product, without leaving signed 64-bit integers."""
+    low_part, high_part = a * (b & 0xFFFF), a * (b >> 16)
+    high = (low_part >> 16) + high_part >> 16
+    low = low_part + (high_part << 16) & 0xFFFFFFFF
+    return high, low
+
+
+def ans_noise(seed: Tensor, n_rows: int, dim: int) -> Tensor:
+    """Uniform draws on [0, 1) with 24 bits: float32 [n_rows, dim]."""
+    words = philox(seed, torch.arange(n_rows, device=seed.device), dim, NOISE_STREAM)
+    return (words >> 8).float() * 2.0**-24
+
+
+def sample_negatives(
+    graph: BipartiteGraph, users: Tensor, n_negatives: int, seed: Tensor, first_item: int = 0
+) -> Tensor:
+    """int64 [B, n_negatives]: uniform over the items from `first_item` on that each user has not clicked.
+
+    Of a user's sorted positives p_0 < p_1 < …, the items below p_j that may be drawn number p_j − j (counted from
+    first_item). So the r-th one is r + (how many positives have p_j − j ≤ r), one search over all users at once.
+    """
+    end = graph.indptr[graph.n_users]
+    items = graph.indices[:end].long() - graph.n_users - first_item
+    owner = torch.repeat_interleave(
+        torch.arange(graph.n_users, device=users.device), graph.indptr[: graph.n_users + 1].diff()
+    )
+    items, owner = items[items >= 0], owner[items >= 0]
+    n_clicked = torch.bincount(owner, minlength=graph.n_users)
+    start = n_clicked.cumsum(0) - n_clicked
+    n_below = items - (torch.arange(len(items), device=users.device) - start[owner])
+
+    n_allowed = graph.n_items - first_item - n_clicked[users]
+    if (n_allowed <= 0).any():
+        user = users[n_allowed <= 0][0].item()
+        raise ValueError(f"users: user {user} has clicked every item, so no negative can be drawn")
+    words = philox(seed, torch.arange(len(users), device=users.device), n_negatives, SAMPLING_STREAM)
+    rank = words * n_allowed[:, None] >> 32
+    position = torch.searchsorted(owner * graph.n_items + n_below, users[:, None] * graph.n_items + rank, right=True)
+    return first_item + rank + position - start[users][:, None]
+
+
+# --- Augmented negative sampling -------------------------------------------------------------------------------------
+
+
+def ans_terms(
+    user_hops: Tensor,
+    item_hops: Tensor,
+    user_gate: Tensor,
+    item_gate: Tensor,
+    margin_weight: Tensor,
+    margin_bias: Tensor,
+    users: Tensor,
+    pos_items: Tensor,
+    neg_items: Tensor,
+    neg_count: Tensor | None = None,
+    eps: float = 0.1,
+    noise_scale: float = 0.1,
+    seed: Tensor | None = None,
+) -> AnsTerms:
+    """The four terms of the ANS loss; shapes as in `ans_fast.ops.ans_terms`."""
+    (n_pairs, n_negatives), (n_hops, dim) = neg_items.shape, user_hops.shape[1:]
+    counts = torch.full_like(users, n_negatives) if neg_count is None else neg_count
+    present = torch.arange(n_negatives, device=users.device) < counts[:, None]  # [B, M]
+    neg_items = neg_items.masked_fill(~present, 0)
+    u = user_hops[users][:, None]  # [B, 1, H, D]
+    p = item_hops[pos_items][:, None]
+    n = item_hops[neg_items]  # [B, M, H, D]
+
+    # Disentangle: what the gate lets through makes a negative hard, the rest is easy.
+    gate = torch.sigmoid(item_gate[neg_items] * user_gate[:, None])
+    hard, easy = n * gate, n * (1 - gate)
+    hard_positive, easy_positive = p * gate, p * (1 - gate)
+
+    # Augment: noise on the easy factors, towards the positive, within a learned margin.
+    r = ans_noise(seed, n_pairs * n_negatives * n_hops, dim).to(n.dtype).view_as(n)
+    length = torch.linalg.vector_norm(r, dim=-1, keepdim=True)
+    direction = torch.sign(easy_positive - easy).detach() * r / length.where(length > 0, 1.0)
+    margin = _margin((margin_weight * (hard * hard_positive)).sum(-1, keepdim=True) + margin_bias)
+    noise = direction * margin * noise_scale
+
+    # Select: per pair and hop, the augmented negative with the largest score plus eps times its gain.
+    score = ((u * n).sum(-1) + (1 + eps) * (u * noise).sum(-1)).detach()
+    selected = score.masked_fill(~present[:, :, None], -torch.inf).argmax(dim=1)  # [B, H]
+    winner = selected[:, None, :, None].expand(-1, 1, -1, dim)
+    augmented = (n + noise).gather(1, winner)  # [B, 1, H, D]
+
+    # The terms. Every pair weighs the same, however many negatives it has.
+    pairs = max(n_pairs, 1)
+    each = present / (counts[:, None] * pairs)  # [B, M]: mean over a pair's own negatives, then over pairs
+    bpr = -torch.log(1e-10 + torch.sigmoid((u * p).sum((1, 2, 3)) - (u * augmented).sum((1, 2, 3)))).sum() / pairs
+    contrast = ((u * easy).sum(-1) - (u * hard).sum(-1)).masked_fill(~present[:, :, None], -torch.inf)
+    sns = torch.logsumexp(torch.cat([torch.zeros_like(contrast[:, :1]), contrast], 1), 1).sum() / (pairs * n_hops)
+    distance = torch.linalg.vector_norm(hard - hard_positive + 1e-6, dim=-1)  # [B, M, H]
+    orthogonality = torch.linalg.vector_norm(easy_positive * easy, dim=-1)
+    return AnsTerms(bpr, sns, (each * distance.mean(-1)).sum(), (each * orthogonality.sum(-1)).sum(), selected)
+
+
+def _margin(x: Tensor) -> Tensor:
+    """sigmoid(1 / x), with its limits and a zero gradient where 1 / x is too large to matter."""
+    saturated = x.abs() < 1 / MARGIN_LOGIT_LIMIT
+    limit = torch.where(x < 0, -MARGIN_LOGIT_LIMIT, MARGIN_LOGIT_LIMIT).to(x.dtype)
+    return torch.sigmoid(torch.where(saturated, limit, 1 / torch.where(saturated, 1.0, x)))
