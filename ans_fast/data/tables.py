@@ -24,6 +24,7 @@ _EXPECTED = {
     "label": "0 or 1",
     "list": "a list of ids such as [3, 17, 5]",
     "any": "a value",
+    "text": "a value",
 }
 
 
@@ -36,8 +37,8 @@ class Table:
     """One CSV file with the columns that were asked for.
 
     columns maps a name to its kind: "id" (int64, 1 … MAX_ID), "time" (float64, finite), "label" (float64, 0 or 1),
-    "list" (as lists()), "any" (as pandas infers it, not missing). Those in `optional` may be missing, as
-    `name in table` tells. Blank lines are skipped. Raises UserError.
+    "list" (as lists()), "text", "any" (as pandas infers it), neither missing. Columns in `optional` may be
+    missing, as `name in table` tells. Blank lines are skipped. Raises UserError.
     """
 
     def __init__(self, path: Path, columns: dict[str, str], sep: str = "\t", optional: tuple[str, ...] = ()) -> None:
@@ -108,7 +109,7 @@ class Table:
         for name in used:
             if self.kinds[name] in _PANDAS_TYPES:
                 frame[name] = self._checked(name)
-            elif self.kinds[name] == "any" and frame[name].isna().any():
+            elif self.kinds[name] in ("any", "text") and frame[name].isna().any():
                 raise self.bad_cell(name, int(frame[name].isna().argmax()))
         return frame
 

@@ -1,0 +1,93 @@
+"""The steps the published rules are made of. Frames have the columns user, item (original ids), time, perhaps label."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from ans_fast.errors import UserError
+
+N_NEGATIVES = 99
+_PERIODS = np.array([8] * 5 + [0] * 4 + [1] * 2 + [2] * 2 + [3] * 3 + [4] * 2 + [5] * 2 + [6] * 2 + [7] * 2)  # by hour
+
+
+def k_core(rows: pd.DataFrame, k: int = 5, rounds: int | None = None) -> pd.DataFrame:
+    """The rows of users and items with at least k rows of label 1, in `rounds` passes or until nothing changes."""
+    done = 0
+    while rounds is None or done < rounds:
+        clicks = rows[rows.label == 1]
+        keep = np.ones(len(rows), bool)
+        for column in ("user", "item"):
+            counts = clicks[column].value_counts()
+            keep &= rows[column].isin(counts.index[counts >= k]).to_numpy()
+        if keep.all():
+            break
+        rows, done = rows[keep], done + 1
+    if rows.empty:
+        raise UserError(f"no user and item has {k} clicks, so the {k}-core is empty; is this the whole download?")
+    return rows.reset_index(drop=True)
+
+
+def renumber(frames: list[pd.DataFrame], column: str) -> tuple[list[np.ndarray], dict]:
+    """Ids from 1 for each frame's column, in the sorted order of the values in all frames; the mapping from old ids."""
+    values = np.unique(np.concatenate([frame[column].to_numpy() for frame in frames]))
+    mapping = dict(zip(values.tolist(), range(1, len(values) + 1), strict=True))
+    return [np.searchsorted(values, frame[column].to_numpy()) + 1 for frame in frames], mapping
+
+
+def add_time_context(rows: pd.DataFrame, utc_offset: float) -> pd.DataFrame:
+    """Adds c_hour_c, c_weekday_c (Monday 0), c_period_c (0 … 8) and c_day_f (days since the first row's date).
+
+    ReChorus took its machine's local time; utc_offset is that zone's distance from UTC in hours.
+    """
+    local = rows.time.to_numpy(np.float64) + 3600 * utc_offset
+    days, hours = np.floor(local / 86_400).astype(np.int64), (local % 86_400 // 3600).astype(np.int64)
+    return rows.assign(
+        c_hour_c=hours, c_weekday_c=(days + 3) % 7, c_period_c=_PERIODS[hours], c_day_f=days - days.min()
+    )
+
+
+def known_only(rows: pd.DataFrame, train: pd.DataFrame) -> pd.DataFrame:
+    """The rows whose user and item both occur in train."""
+    return rows[rows.user.isin(train.user.unique()) & rows.item.isin(train.item.unique())]
+
+
+def leave_one_out(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Train, dev, test: of each user's rows in order the last is test, the one before dev; the first stays in train."""
+    place = rows.groupby("user").cumcount().to_numpy()
+    from_end = rows.groupby("user").cumcount(ascending=False).to_numpy()
+    test, dev = (from_end == 0) & (place > 0), (from_end == 1) & (place > 0)
+    return rows[~test & ~dev], rows[dev], rows[test]
+
+
+def draw_negatives(
+    users: np.ndarray, clicks: np.ndarray, n_items: int, rng: np.random.Generator, distinct: bool = True
+) -> np.ndarray:
+    """N_NEGATIVES items from 1 … n_items for each of users [R] that the user has not clicked: int64 [R, N_NEGATIVES].
+
+    clicks int64 [P, 2] holds (user, item) pairs. Uniform without rejection of clicked items: the r-th unclicked one.
+    distinct: no item twice in a row.
+    """
+    pairs = np.unique(clicks, axis=0)
+    starts = np.searchsorted(pairs[:, 0], np.arange(pairs[:, 0].max(initial=0) + 2))
+    degree = np.diff(starts)
+    allowed = n_items - degree[users]
+    needed = N_NEGATIVES if distinct else 1
+    if (allowed < needed).any():
+        user = users[int((allowed < needed).argmax())]
+        raise UserError(
+            f"user {user} has clicked {degree[user]} of {n_items} items, too many for {N_NEGATIVES} unclicked ones; "
+            "without neg_items, all items are ranked"
+        )
+    unclicked_before = pairs[:, 1] - 1 - (np.arange(len(pairs)) - starts[pairs[:, 0]])
+    keys = pairs[:, 0] * (n_items + 1) + unclicked_before
+    draws = (rng.random((len(users), N_NEGATIVES)) * allowed[:, None]).astype(np.int64)
+    while distinct:
+        order = np.argsort(draws, axis=1, kind="stable")
+        ordered = np.take_along_axis(draws, order, axis=1)
+        row, column = np.nonzero(ordered[:, 1:] == ordered[:, :-1])
+        if not len(row):
+            break
+        draws[row, order[row, column + 1]] = (rng.random(len(row)) * allowed[row]).astype(np.int64)
+    skipped = np.searchsorted(keys, users[:, None] * (n_items + 1) + draws, side="right") - starts[users][:, None]
+    return draws + skipped + 1
