@@ -39,7 +39,10 @@ inline void check_shape(const Tensor& tensor, const char* name, const char* shap
                         std::initializer_list<int64_t> sizes) {
   bool good = tensor.dim() == static_cast<int64_t>(sizes.size());
   int64_t d = 0;
-  for (int64_t size : sizes) good = good && (size < 0 || tensor.size(d++) == size);
+  for (int64_t size : sizes) {
+    good = good && (size < 0 || tensor.size(d) == size);
+    ++d;
+  }
   if (!good) fail(name, " must be ", shape, ", got ", shape_text(tensor));
   if (!tensor.is_contiguous()) fail(name, " must be contiguous");
 }
