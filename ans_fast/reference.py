@@ -141,7 +141,8 @@ def ans_terms(
     # Augment: noise on the easy factors, towards the positive, within a learned margin.
     r = ans_noise(seed, n_pairs * n_negatives * n_hops, dim).to(n.dtype).view_as(n)
     length = torch.linalg.vector_norm(r, dim=-1, keepdim=True)
-    direction = torch.sign(easy_positive - easy).detach() * r / length.where(length > 0, 1.0)
+    towards = torch.sign((p - n) * (1 - gate)).detach()  # of easy_positive - easy, in a form that cannot round to ±1
+    direction = towards * r / length.where(length > 0, 1.0)
     margin = _margin((margin_weight * (hard * hard_positive)).sum(-1, keepdim=True) + margin_bias)
     noise = direction * margin * noise_scale
 
@@ -153,7 +154,7 @@ def ans_terms(
 
     # The terms. Every pair weighs the same, however many negatives it has.
     pairs = max(n_pairs, 1)
-    each = present / (counts[:, None] * pairs)  # [B, M]: mean over a pair's own negatives, then over pairs
+    each = present.to(u.dtype) / (counts[:, None] * pairs)  # [B, M]: mean over a pair's own negatives, then over pairs
     bpr = -torch.log(1e-10 + torch.sigmoid((u * p).sum((1, 2, 3)) - (u * augmented).sum((1, 2, 3)))).sum() / pairs
     contrast = ((u * easy).sum(-1) - (u * hard).sum(-1)).masked_fill(~present[:, :, None], -torch.inf)
     sns = torch.logsumexp(torch.cat([torch.zeros_like(contrast[:, :1]), contrast], 1), 1).sum() / (pairs * n_hops)

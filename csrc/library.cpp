@@ -1,19 +1,12 @@
 // The operators' schemas, their CPU implementations' argument checks, and the Python module with build_info().
-#include "check.h"
 #include "cpu/propagate.h"
 #include "cpu/sample_negatives.h"
+#include "dispatch.h"
 
 #include <pybind11/pybind11.h>
 
 namespace ans {
 namespace {
-
-// Threads for `work` units; one for so little that waking others would cost more.
-int threads_for(int64_t work, int64_t worth_a_thread) {
-  const int64_t useful = work / worth_a_thread + 1;
-  const int64_t all = torch::stable::get_num_threads();
-  return static_cast<int>(useful < all ? useful : all);
-}
 
 cpu::GraphView view_graph(const Tensor& indptr, const Tensor& indices, const Tensor& scale, int64_t n_nodes) {
   check_graph(indptr, indices, n_nodes);
@@ -40,13 +33,6 @@ void run_propagate(const Tensor& like, const cpu::GraphView& graph, int64_t dim,
   describe(args);
   if constexpr (sizeof(T) == sizeof(float)) cpu::propagate_float(args);
   else cpu::propagate_double(args);
-}
-
-template <typename Function>
-void with_element_type(const Tensor& tensor, const char* name, Function function) {
-  if (tensor.scalar_type() == ScalarType::Float) function(float{});
-  else if (tensor.scalar_type() == ScalarType::Double) function(double{});
-  else fail(name, " must be float32 or float64");
 }
 
 Tensor propagate(Tensor x, Tensor indptr, Tensor indices, Tensor scale, int64_t n_layers) {

@@ -1,0 +1,400 @@
+// Augmented negative sampling in three passes over rows that sit in cache: forward by pair; backward by user's pairs (for
+// u, p, their gate and the margin) and by item (for n and its gate). Both backward passes recompute the gates, and draw
+// noise for the selected negatives alone. Every sum has one owner and a fixed order: no atomics, and the same bits at any
+// number of threads.
+#include "cpu/ans_terms.h"
+
+#include <string.h>
+
+#include "common/ans_row.h"
+#include "common/non_positive.h"
+#include "common/philox.h"
+
+#if defined(_OPENMP)
+#include <omp.h>
+#else
+static inline int omp_get_thread_num() { return 0; }
+#endif
+
+namespace ans::cpu {
+namespace {
+
+// r of one row; writes up to the next multiple of four values.
+template <typename T>
+inline void draw_noise(uint64_t seed, int64_t row, int64_t dim, T* __restrict__ r) {
+  const int blocks = static_cast<int>((dim + 3) / 4);
+#pragma omp simd
+  for (int block = 0; block < blocks; ++block) {
+    const PhiloxBlock draw = philox(seed, static_cast<uint64_t>(row), static_cast<uint32_t>(block), kNoiseStream);
+    r[4 * block] = unit_float(draw.word[0]);
+    r[4 * block + 1] = unit_float(draw.word[1]);
+    r[4 * block + 2] = unit_float(draw.word[2]);
+    r[4 * block + 3] = unit_float(draw.word[3]);
+  }
+}
+
+template <typename T>
+inline T dot(const T* __restrict__ a, const T* __restrict__ b, int64_t dim) {
+  T sum = 0;
+#pragma omp simd reduction(+ : sum)
+  for (int64_t d = 0; d < dim; ++d) sum += a[d] * b[d];
+  return sum;
+}
+
+template <typename T>
+inline void add(T* __restrict__ to, const T* __restrict__ from, int64_t size) {
+#pragma omp simd
+  for (int64_t d = 0; d < size; ++d) to[d] += from[d];
+}
+
+// The five rows of one (pair, hop, negative).
+template <typename T>
+struct Rows {
+  const T *u, *p, *n, *user_gate, *item_gate;
+};
+
+template <typename T>
+inline Rows<T> rows_of(const AnsTermsArgs<T>& a, int64_t pair, int64_t hop, int64_t negative) {
+  const int64_t row = a.n_hops * a.dim, at = hop * a.dim, item = a.neg_items[pair * a.n_negatives + negative];
+  return {a.user_hops + a.users[pair] * row + at, a.item_hops + a.pos_items[pair] * row + at,
+          a.item_hops + item * row + at, a.user_gate + pair * row + at, a.item_gate + item * row + at};
+}
+
+template <typename T>
+inline RowSums<T> forward_row(const Rows<T>& rows, const T* __restrict__ w, const T* __restrict__ r, int64_t dim) {
+  const T *__restrict__ u = rows.u, *__restrict__ p = rows.p, *__restrict__ n = rows.n;
+  const T *__restrict__ user_gate = rows.user_gate, *__restrict__ item_gate = rows.item_gate;
+  T score = 0, contrast = 0, distance = 0, orthogonality = 0, margin = 0, noise = 0, noise_square = 0;
+#pragma omp simd reduction(+ : score, contrast, distance, orthogonality, margin, noise, noise_square)
+  for (int64_t d = 0; d < dim; ++d) {
+    const RowSums<T> e = forward_element(u[d], p[d], n[d], user_gate[d], item_gate[d], w[d], r[d]);
+    score += e.score;
+    contrast += e.contrast;
+    distance += e.distance;
+    orthogonality += e.orthogonality;
+    margin += e.margin;
+    noise += e.noise;
+    noise_square += e.noise_square;
+  }
+  return {score, contrast, distance, orthogonality, margin, noise, noise_square};
+}
+
+// Gradients to u, p and the user's gate.
+template <typename T>
+inline void backward_pair_row(const Rows<T>& rows, const RowWeights<T> weight, int64_t dim, T* __restrict__ grad_u,
+                              T* __restrict__ grad_p, T* __restrict__ grad_gate) {
+  const T *__restrict__ u = rows.u, *__restrict__ p = rows.p, *__restrict__ n = rows.n;
+  const T *__restrict__ user_gate = rows.user_gate, *__restrict__ item_gate = rows.item_gate;
+#pragma omp simd
+  for (int64_t d = 0; d < dim; ++d) {
+    const RowGradient<T> e = backward_element(u[d], p[d], n[d], sigmoid(item_gate[d] * user_gate[d]), weight);
+    grad_u[d] += e.u;
+    grad_p[d] += e.p;
+    grad_gate[d] += e.gates * item_gate[d];
+  }
+}
+
+// Gradients to n and the item's gate.
+template <typename T>
+inline void backward_item_row(const Rows<T>& rows, const RowWeights<T> weight, int64_t dim, T* __restrict__ grad_n,
+                              T* __restrict__ grad_gate) {
+  const T *__restrict__ u = rows.u, *__restrict__ p = rows.p, *__restrict__ n = rows.n;
+  const T *__restrict__ user_gate = rows.user_gate, *__restrict__ item_gate = rows.item_gate;
+#pragma omp simd
+  for (int64_t d = 0; d < dim; ++d) {
+    const RowGradient<T> e = backward_element(u[d], p[d], n[d], sigmoid(item_gate[d] * user_gate[d]), weight);
+    grad_n[d] += e.n;
+    grad_gate[d] += e.gates * user_gate[d];
+  }
+}
+
+// What the selected negative adds to u, p, the user's gate and the margin's weight.
+template <typename T>
+inline void selected_pair_row(const Rows<T>& rows, const T* __restrict__ w, const T* __restrict__ r,
+                              const SelectedWeights<T> weight, int64_t dim, T* __restrict__ grad_u,
+                              T* __restrict__ grad_p, T* __restrict__ grad_gate, T* __restrict__ grad_w) {
+  const T *__restrict__ u = rows.u, *__restrict__ p = rows.p, *__restrict__ n = rows.n;
+  const T *__restrict__ user_gate = rows.user_gate, *__restrict__ item_gate = rows.item_gate;
+#pragma omp simd
+  for (int64_t d = 0; d < dim; ++d) {
+    const T gate = sigmoid(item_gate[d] * user_gate[d]);
+    const SelectedGradient<T> e =
+        selected_element(u[d], p[d], n[d], w[d], gate, noise_element(p[d], n[d], gate, r[d]), weight);
+    // The pair's own score is u·p, with the opposite weight of u·n'.
+    grad_u[d] += e.u - weight.score * p[d];
+    grad_p[d] += e.p - weight.score * u[d];
+    grad_gate[d] += e.gates * item_gate[d];
+    grad_w[d] += e.w;
+  }
+}
+
+// What being selected adds to n and its gate.
+template <typename T>
+inline void selected_item_row(const Rows<T>& rows, const T* __restrict__ w, const SelectedWeights<T> weight,
+                              int64_t dim, T* __restrict__ grad_n, T* __restrict__ grad_gate) {
+  const T *__restrict__ u = rows.u, *__restrict__ p = rows.p, *__restrict__ n = rows.n;
+  const T *__restrict__ user_gate = rows.user_gate, *__restrict__ item_gate = rows.item_gate;
+#pragma omp simd
+  for (int64_t d = 0; d < dim; ++d) {
+    const T gate = sigmoid(item_gate[d] * user_gate[d]);
+    const SelectedGradient<T> e = selected_element(u[d], p[d], n[d], w[d], gate, T(0), weight);
+    grad_n[d] += e.n;
+    grad_gate[d] += e.gates * user_gate[d];
+  }
+}
+
+// The largest of 0 and z[0, size), and Σ e^(z − largest).
+template <typename T>
+struct Softmax {
+  T largest, sum;
+};
+
+template <typename T>
+inline Softmax<T> softmax_of(const T* __restrict__ z, int64_t size) {
+  T largest = 0, sum = 0;
+#pragma omp simd reduction(max : largest)
+  for (int64_t m = 0; m < size; ++m) largest = z[m] > largest ? z[m] : largest;
+#pragma omp simd reduction(+ : sum)
+  for (int64_t m = 0; m < size; ++m) sum += fast_exp(z[m] - largest);
+  return {largest, sum};
+}
+
+template <typename T>
+inline int64_t count_of(const AnsTermsArgs<T>& a, int64_t pair) {
+  return a.neg_count == nullptr ? a.n_negatives : a.neg_count[pair];
+}
+
+template <typename T>
+inline int64_t noise_row(const AnsTermsArgs<T>& a, int64_t pair, int64_t hop, int64_t negative) {
+  return (pair * a.n_negatives + negative) * a.n_hops + hop;
+}
+
+template <typename T>
+inline T* scratch_of_thread(const AnsTermsArgs<T>& a) {
+  return a.thread_scratch + omp_get_thread_num() * thread_scratch_size<T>(a.n_negatives, a.n_hops, a.dim);
+}
+
+// --- Forward ---------------------------------------------------------------------------------------------------------
+
+template <typename T>
+inline void forward_pair(const AnsTermsForwardArgs<T>& a, int64_t pair, T* scratch) {
+  const int64_t count = count_of(a, pair), n_negatives = a.n_negatives, n_hops = a.n_hops, dim = a.dim;
+  const T bias = *a.margin_bias, eps = a.eps, noise_scale = a.noise_scale;
+  T *margin = scratch, *noise = margin + n_negatives, *noise_square = noise + n_negatives;
+  T *score = noise_square + n_negatives, *choice = score + n_negatives, *r = choice + n_negatives;
+  T difference = 0;
+  double sns = 0, distances = 0, orthogonalities = 0;
+  for (int64_t hop = 0; hop < n_hops; ++hop) {
+    T *contrast = a.saved + (pair * n_hops + hop) * 3 * n_negatives, *distance = contrast + n_negatives,
+      *orthogonality = distance + n_negatives;
+    for (int64_t m = 0; m < count; ++m) {
+      draw_noise(a.seed, noise_row(a, pair, hop, m), dim, r);
+      const RowSums<T> sums = forward_row(rows_of(a, pair, hop, m), a.margin_weight, r, dim);
+      contrast[m] = sums.contrast;
+      distance[m] = sums.distance;
+      orthogonality[m] = sums.orthogonality;
+      margin[m] = sums.margin;
+      noise[m] = sums.noise;
+      noise_square[m] = sums.noise_square;
+      score[m] = sums.score;
+    }
+    memset(contrast + count, 0, sizeof(T) * static_cast<size_t>(n_negatives - count));
+    memset(distance + count, 0, sizeof(T) * static_cast<size_t>(n_negatives - count));
+    memset(orthogonality + count, 0, sizeof(T) * static_cast<size_t>(n_negatives - count));
+
+    // The scalars of all negatives at once; `score` becomes u·n'.
+    T distance_sum = 0, orthogonality_sum = 0;
+#pragma omp simd reduction(+ : distance_sum, orthogonality_sum)
+    for (int64_t m = 0; m < count; ++m) {
+      const RowSums<T> sums = {score[m], 0, 0, 0, margin[m], noise[m], noise_square[m]};
+      const RowScalars<T> scalars = row_scalars(sums, bias, eps, noise_scale);
+      choice[m] = scalars.choice;
+      score[m] += scalars.gain;
+      distance[m] = sqrt(distance[m]);
+      orthogonality[m] = sqrt(orthogonality[m]);
+      distance_sum += distance[m];
+      orthogonality_sum += orthogonality[m];
+    }
+    int64_t best = 0;
+    for (int64_t m = 1; m < count; ++m)
+      if (choice[m] > choice[best]) best = m;
+    a.selected[pair * n_hops + hop] = best;
+    const Softmax<T> softmax = softmax_of(contrast, count);
+    sns += log_one_plus_sum(softmax.largest, softmax.sum);
+    distances += distance_sum;
+    orthogonalities += orthogonality_sum;
+    const Rows<T> rows = rows_of(a, pair, hop, 0);
+    difference += dot(rows.u, rows.p, dim) - score[best];
+  }
+  double* terms = a.pair_terms + 4 * pair;
+  terms[0] = bpr_of(difference).value;
+  terms[1] = sns / static_cast<double>(n_hops);
+  terms[2] = distances / static_cast<double>(count * n_hops);
+  terms[3] = orthogonalities / static_cast<double>(count);
+}
+
+template <typename T>
+void forward(const AnsTermsForwardArgs<T>& a) {
+#pragma omp parallel for schedule(dynamic, 8) num_threads(a.n_threads)
+  for (int64_t pair = 0; pair < a.n_pairs; ++pair) forward_pair(a, pair, scratch_of_thread(a));
+  double sums[4] = {0, 0, 0, 0};
+  for (int64_t pair = 0; pair < a.n_pairs; ++pair)
+    for (int term = 0; term < 4; ++term) sums[term] += a.pair_terms[4 * pair + term];
+  for (int term = 0; term < 4; ++term)
+    a.terms[term] = static_cast<T>(a.n_pairs == 0 ? 0 : sums[term] / static_cast<double>(a.n_pairs));
+}
+
+// --- Backward --------------------------------------------------------------------------------------------------------
+
+template <typename T>
+inline void backward_pair(const AnsTermsBackwardArgs<T>& a, int64_t pair, T* grad_u, T* scratch) {
+  const int64_t count = count_of(a, pair), n_negatives = a.n_negatives, n_hops = a.n_hops, dim = a.dim;
+  const T bias = *a.margin_bias, pairs = static_cast<T>(a.n_pairs), hops = static_cast<T>(n_hops);
+  T *weight = scratch, *hop_sums = weight + n_negatives, *r = hop_sums + 3 * n_hops;
+  T* grad_p = a.grad_positive + pair * n_hops * dim;
+  T* grad_gate = a.grad_user_gate + pair * n_hops * dim;
+  T* grad_w = a.pair_margin + pair * (dim + 1);
+  memset(grad_p, 0, sizeof(T) * static_cast<size_t>(n_hops * dim));
+  memset(grad_gate, 0, sizeof(T) * static_cast<size_t>(n_hops * dim));
+  memset(grad_w, 0, sizeof(T) * static_cast<size_t>(dim + 1));
+
+  // The selected rows' sums again, for the slope of −log σ(u·p − u·n') and of the margin.
+  T difference = 0;
+  for (int64_t hop = 0; hop < n_hops; ++hop) {
+    const int64_t m = a.selected[pair * n_hops + hop];
+    const Rows<T> rows = rows_of(a, pair, hop, m);
+    draw_noise(a.seed, noise_row(a, pair, hop, m), dim, r);
+    const RowSums<T> sums = forward_row(rows, a.margin_weight, r, dim);
+    difference += dot(rows.u, rows.p, dim) - sums.score - row_scalars(sums, bias, a.eps, a.noise_scale).gain;
+    T* kept = hop_sums + 3 * hop;
+    kept[0] = sums.margin;
+    kept[1] = sums.noise;
+    kept[2] = sums.noise_square;
+  }
+  const T slope = bpr_of(difference).slope * a.grad_terms[0] / pairs;
+
+  const T distance_weight = a.grad_terms[2] / (pairs * static_cast<T>(count) * hops);
+  const T orthogonality_weight = a.grad_terms[3] / (pairs * static_cast<T>(count));
+  for (int64_t hop = 0; hop < n_hops; ++hop) {
+    const T *contrast = a.saved + (pair * n_hops + hop) * 3 * n_negatives, *distance = contrast + n_negatives,
+            *orthogonality = distance + n_negatives;
+    const Softmax<T> softmax = softmax_of(contrast, count);
+    const T sns_weight = a.grad_terms[1] / (pairs * hops) / (fast_exp(-softmax.largest) + softmax.sum);
+    const int64_t at = hop * dim;
+#pragma omp simd
+    for (int64_t m = 0; m < count; ++m) weight[m] = sns_weight * fast_exp(contrast[m] - softmax.largest);
+    for (int64_t m = 0; m < count; ++m) {
+      const RowWeights<T> weights = {weight[m], over_norm(distance_weight, distance[m]),
+                                     over_norm(orthogonality_weight, orthogonality[m])};
+      T* kept = a.row_weights + 3 * noise_row(a, pair, hop, m);
+      kept[0] = weights.contrast;
+      kept[1] = weights.distance;
+      kept[2] = weights.orthogonality;
+      backward_pair_row(rows_of(a, pair, hop, m), weights, dim, grad_u + at, grad_p + at, grad_gate + at);
+    }
+    const int64_t m = a.selected[pair * n_hops + hop];
+    const T* sums = hop_sums + 3 * hop;
+    const SelectedWeights<T> weights =
+        selected_weights(RowSums<T>{0, 0, 0, 0, sums[0], sums[1], sums[2]}, bias, a.noise_scale, -slope);
+    T* kept = a.selected_weights + 2 * (pair * n_hops + hop);
+    kept[0] = weights.score;
+    kept[1] = weights.margin;
+    draw_noise(a.seed, noise_row(a, pair, hop, m), dim, r);
+    selected_pair_row(rows_of(a, pair, hop, m), a.margin_weight, r, weights, dim, grad_u + at, grad_p + at,
+                      grad_gate + at, grad_w);
+    grad_w[dim] += weights.margin;
+  }
+}
+
+template <typename T>
+inline void backward_negative(const AnsTermsBackwardArgs<T>& a, int64_t entry, T* grad_n, T* grad_gate) {
+  const int64_t pair = entry / a.n_negatives, m = entry % a.n_negatives;
+  for (int64_t hop = 0; hop < a.n_hops; ++hop) {
+    const Rows<T> rows = rows_of(a, pair, hop, m);
+    const T* kept = a.row_weights + 3 * (entry * a.n_hops + hop);
+    const int64_t at = hop * a.dim;
+    backward_item_row(rows, RowWeights<T>{kept[0], kept[1], kept[2]}, a.dim, grad_n + at, grad_gate + at);
+    if (a.selected[pair * a.n_hops + hop] != m) continue;
+    const T* selected = a.selected_weights + 2 * (pair * a.n_hops + hop);
+    selected_item_row(rows, a.margin_weight, SelectedWeights<T>{selected[0], selected[1], 0}, a.dim, grad_n + at,
+                      grad_gate + at);
+  }
+}
+
+// Calls group(g) for every g in [0, n_groups), in parallel, by ranges of about equal numbers of members.
+template <typename Function>
+inline void for_each_group(const int64_t* start, int64_t n_groups, int n_threads, Function group) {
+  const int64_t n_ranges = 32 * n_threads, members = start[n_groups];
+  // A range ends where its share of members does; groups without members weigh 1/8, for their zeros.
+  const auto weight = [&](int64_t g) { return 8 * start[g] + g; };
+  const auto boundary = [&](int64_t range) {
+    const int64_t target = (8 * members + n_groups) * range / n_ranges;
+    int64_t low = 0;
+    for (int64_t high = n_groups; low < high;) {
+      const int64_t middle = (low + high) / 2;
+      if (weight(middle) < target) low = middle + 1;
+      else high = middle;
+    }
+    return range == n_ranges ? n_groups : low;
+  };
+#pragma omp parallel for schedule(dynamic, 1) num_threads(n_threads)
+  for (int64_t range = 0; range < n_ranges; ++range)
+    for (int64_t g = boundary(range), end = boundary(range + 1); g < end; ++g) group(g);
+}
+
+// Counting sort: after it, order[start[g] … start[g + 1]) are the members of group g, ascending. `visit` calls its
+// argument with (member, group) for all members, ascending. `start` has n_groups + 2 places.
+template <typename Visit>
+inline void group_by(int64_t* start, int64_t* order, int64_t n_groups, Visit visit) {
+  memset(start, 0, sizeof(int64_t) * static_cast<size_t>(n_groups + 2));
+  visit([&](int64_t, int64_t group) { ++start[group + 2]; });
+  for (int64_t g = 0; g < n_groups; ++g) start[g + 2] += start[g + 1];
+  visit([&](int64_t member, int64_t group) { order[start[group + 1]++] = member; });
+}
+
+template <typename T>
+void backward(const AnsTermsBackwardArgs<T>& a) {
+  const int64_t row = a.n_hops * a.dim, dim = a.dim, n_entries = a.n_pairs * a.n_negatives;
+  group_by(a.user_start, a.user_order, a.n_users, [&](auto member) {
+    for (int64_t pair = 0; pair < a.n_pairs; ++pair) member(pair, a.users[pair]);
+  });
+  group_by(a.item_start, a.item_order, a.n_items, [&](auto member) {
+    for (int64_t pair = 0; pair < a.n_pairs; ++pair)
+      for (int64_t m = 0, count = count_of(a, pair), at = pair * a.n_negatives; m < count; ++m)
+        member(at + m, a.neg_items[at + m]);
+    for (int64_t pair = 0; pair < a.n_pairs; ++pair) member(n_entries + pair, a.pos_items[pair]);
+  });
+
+  for_each_group(a.user_start, a.n_users, a.n_threads, [&](int64_t user) {
+    T* grad_u = a.grad_user_hops + user * row;
+    memset(grad_u, 0, sizeof(T) * static_cast<size_t>(row));
+    for (int64_t at = a.user_start[user]; at < a.user_start[user + 1]; ++at)
+      backward_pair(a, a.user_order[at], grad_u, scratch_of_thread(a));
+  });
+  for_each_group(a.item_start, a.n_items, a.n_threads, [&](int64_t item) {
+    T *grad_n = a.grad_item_hops + item * row, *grad_gate = a.grad_item_gate + item * row;
+    memset(grad_n, 0, sizeof(T) * static_cast<size_t>(row));
+    memset(grad_gate, 0, sizeof(T) * static_cast<size_t>(row));
+    for (int64_t at = a.item_start[item]; at < a.item_start[item + 1]; ++at) {
+      const int64_t entry = a.item_order[at];
+      if (entry < n_entries) backward_negative(a, entry, grad_n, grad_gate);
+      else add(grad_n, a.grad_positive + (entry - n_entries) * row, row);
+    }
+  });
+
+  memset(a.grad_margin_weight, 0, sizeof(T) * static_cast<size_t>(dim));
+  *a.grad_margin_bias = 0;
+  for (int64_t pair = 0; pair < a.n_pairs; ++pair) {
+    add(a.grad_margin_weight, a.pair_margin + pair * (dim + 1), dim);
+    *a.grad_margin_bias += a.pair_margin[pair * (dim + 1) + dim];
+  }
+}
+
+}  // namespace
+
+void ANS_ENTRY(ans_terms_forward_float)(const ForwardFloatArgs& args) { forward(args); }
+void ANS_ENTRY(ans_terms_forward_double)(const ForwardDoubleArgs& args) { forward(args); }
+void ANS_ENTRY(ans_terms_backward_float)(const BackwardFloatArgs& args) { backward(args); }
+void ANS_ENTRY(ans_terms_backward_double)(const BackwardDoubleArgs& args) { backward(args); }
+
+}  // namespace ans::cpu
