@@ -42,7 +42,7 @@ def plot(dataset: Dataset, path: Path) -> None:
     axes = figure.subplots(1, 3)
     for axis, ids, who in zip(axes, (dataset.clicks.users, dataset.clicks.items), ("user", "item"), strict=False):
         axis.loglog(np.arange(1, len(_counts(ids)) + 1), np.sort(_counts(ids))[::-1], lw=1.5)
-        axis.set(xlabel=f"{who}s by rank", ylabel=f"train clicks of the {who}", title=f"Clicks a {who}")
+        axis.set(xlabel=f"{who}s by rank", ylabel=f"train clicks of the {who}", title=f"Clicks per {who}")
     times = dataset.clicked_by_all.times
     axes[2].hist((times - times.min()) / 86_400, bins=60)
     axes[2].set(xlabel="days since the first click", ylabel="clicks", title="Clicks over time")

@@ -32,7 +32,7 @@ class ListLimits:
 
 
 def make_lists(rows: Labelled, keys: np.ndarray, max_pos: int, max_neg: int) -> ImpressionLists:
-    """One list for each user and key [R], ordered by these.
+    """One list for each user and key [R ≥ 1], ordered by these.
 
     An item that comes twice with the same label counts once, at its first place. Of the clicked and of the other items
     the first max_pos and max_neg in file order are kept. Lists without either are dropped; L may be 0.

@@ -49,7 +49,9 @@ def parse_lists(cells: list[str]) -> tuple[np.ndarray, np.ndarray]:
 
     valid = len(ends) == len(cells) + 1 and 1 not in pairs.tobytes().translate(_BAD_PAIR)
     valid = valid and int((stops - starts).max(initial=0)) <= MAX_DIGITS
-    values = np.fromstring(text.translate(_TO_BLANKS), np.int64, sep=" ") if valid else np.zeros(0, np.int64)
+    values = np.zeros(0, np.int64)
+    if valid and len(starts):
+        values = np.fromstring(text.translate(_TO_BLANKS), np.int64, sep=" ")
     if not valid or len(values) != len(starts):  # more values than starts: "1 2", a blank within a number
         raise MalformedList(next(row for row, cell in enumerate(cells) if not _CELL.fullmatch(cell)))
     return np.searchsorted(starts, ends).astype(np.int64), values

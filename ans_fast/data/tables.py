@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import difflib
 import io
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -114,20 +113,36 @@ class Table:
         return frame
 
     def _parse(self, used: list[str], types: dict[str, type]) -> pd.DataFrame:
+        quoted = b'"' in self._data
+        if not quoted:  # pandas does not check the number of values where it skips columns
+            self._check_widths()
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("error", pd.errors.ParserWarning)
-                frame = pd.read_csv(io.BytesIO(self._data), sep=self.sep, usecols=used, dtype=types, low_memory=False)
-        except (pd.errors.ParserError, pd.errors.EmptyDataError, pd.errors.ParserWarning) as error:
+            frame = pd.read_csv(
+                io.BytesIO(self._data), sep=self.sep, usecols=None if quoted else used, dtype=types, low_memory=False
+            )
+        except pd.errors.ParserError as error:
             said = str(error).strip().splitlines()[-1].removeprefix("Error tokenizing data. C error: ")
             raise UserError(f"{self.path} is malformed: {said}") from None
         if not isinstance(frame.index, pd.RangeIndex):
-            raise UserError(f"{self.path} line 2 has more values than the {len(self.names)} columns of line 1")
+            raise UserError(f"{self.path} line 2 has more values than line 1 has columns ({len(self.names)})")
         if frame.empty:
             raise UserError(f"{self.path} is empty below its first line")
-        if b'"' in self._data and len(frame) != sum(1 for x in self._data.splitlines() if x.strip(b" ")) - 1:
+        if quoted and len(frame) != sum(1 for line in self._data.splitlines() if line.strip(b" ")) - 1:
             raise UserError(f"{self.path} is malformed: a quoted value runs over several lines")
-        return frame
+        return frame[used]
+
+    def _check_widths(self) -> None:
+        """UserError for the first line that has not as many values as there are columns."""
+        data = np.frombuffer(self._data, np.uint8)
+        ends = np.append(np.flatnonzero(data == ord("\n")), len(data))
+        before = np.searchsorted(np.flatnonzero(data == ord(self.sep)), ends)
+        plain = self._data.count(b"\r") == self._data.count(b"\r\n")
+        if plain and np.all(np.diff(before, prepend=0) == len(self.names) - 1):
+            return
+        for number, line in enumerate(self._data.splitlines(), 1):
+            values = line.count(self.sep.encode()) + 1
+            if values != len(self.names) and line.strip(b" "):
+                raise UserError(f"{self.path} line {number} has {values} values, line 1 has {len(self.names)} columns")
 
     def _checked(self, name: str) -> np.ndarray:
         """The column as numbers of its kind; UserError for the first cell that is none."""
@@ -155,8 +170,8 @@ def _separator(sep: str) -> str:
 
 
 def _text(path: Path, data: bytes) -> bytes:
-    """data without a byte-order mark, checked to be UTF-8 text."""
-    data = data.removeprefix(b"\xef\xbb\xbf")
+    """data without byte-order mark and last line break, checked to be UTF-8 text."""
+    data = data.removeprefix(b"\xef\xbb\xbf").rstrip(b"\r\n")
     nul = data.find(b"\0")
     if nul >= 0:
         raise UserError(f"{path} line {line_of(data, nul)}: a zero byte; expected UTF-8 text, not binary or UTF-16")
