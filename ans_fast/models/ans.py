@@ -1,0 +1,183 @@
+"""Augmented negative sampling on LightGCN."""
+
+from __future__ import annotations
+
+from argparse import _ArgumentGroup
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ans_fast import ops
+from ans_fast.flag_types import finite, natural, non_negative, positive_int, switch
+from ans_fast.graph import BipartiteGraph
+from ans_fast.models import losses
+from ans_fast.models.dot_product import DotProduct
+from ans_fast.models.node_table import NodeTable
+from ans_fast.models.rows import Rows
+
+
+class ANS(DotProduct):
+    """"Augmented Negative Sampling for Collaborative Filtering" (Zhao et al., RecSys 2023, arXiv 2308.05972).
+
+    A node has n_layers + 1 vectors, its embedding and the propagated ones, and a user's score for an item is the sum of
+    their products hop by hop. Each negative is split by a gate into hard and easy factors, its easy factors are
+    augmented with noise, and the hardest augmented negative of a pair and hop goes into BPR (`ops.ans_terms`):
+
+        loss_ANS = bpr + gamma (sns + distance + orthogonality) + reg_weight reg
+
+    What a mode adds, over the same vectors:
+
+    - TopK: nothing. Pairs are the clicks; num_neg negatives a pair are drawn from what the user has not clicked.
+    - Impression: loss = list loss + loss_ANS. The list loss (loss_n) is taken over the scores of the whole list. Every
+      clicked item of a list makes a pair, whose negatives are those that the user was shown in that list and did not
+      click, so that pairs have unequally many; each pair weighs the same.
+    - CTR: loss = BCE or MSE (loss_n) over all rows + loss_ANS. Pairs are the batch's rows with label 1, with num_neg
+      drawn negatives as in TopK.
+
+    Weight decay acts on the embeddings alone: on the gates it would pull every gate to 1/2, and on the margin's layer
+    it would pull the margin to its limits, since the margin depends on the inverse of what that layer gives.
+
+    Args:
+        graph: who clicked what.
+        emb_size: D. n_layers: hops beyond the embedding; 0 is matrix factorisation.
+        gamma: weight of the three auxiliary terms. Large values pull all vectors to zero.
+        eps: weight, in the selection, of what the noise adds to a score.
+        noise_scale: length of the noise where the margin is 1.
+        reg_weight: weight of reg, the norms of the batch's embeddings over the batch size.
+        require_pow: square these norms, and halve.
+        predict_with: "hops" scores as training does; "ego" uses the unpropagated embeddings, as the paper's published
+            code does when it ranks all items.
+        training: see Recommender.
+    """
+
+    name = "ANS"
+    log_args = ("emb_size", "n_layers", "batch_size", "num_neg", "gamma", "reg_weight")
+    collapse_hint = "lower --gamma, then --l2 and --reg_weight"
+
+    def __init__(
+        self,
+        graph: BipartiteGraph,
+        emb_size: int = 64,
+        n_layers: int = 3,
+        gamma: float = 0.01,
+        eps: float = 0.1,
+        noise_scale: float = 0.1,
+        reg_weight: float = 0.0,
+        require_pow: int = 0,
+        predict_with: str = "hops",
+        num_neg: int = 8,
+        **training: Any,
+    ):
+        super().__init__(graph, num_neg=num_neg, **training)
+        self.emb_size, self.n_layers = emb_size, n_layers
+        self.gamma, self.eps, self.noise_scale = gamma, eps, noise_scale
+        self.reg_weight, self.require_pow, self.predict_with = reg_weight, require_pow, predict_with
+        self.table = NodeTable(graph, emb_size).named_in_state(self, "table", "user_embedding.weight", "item_embedding.weight")
+        for part in self.table.parts():
+            nn.init.xavier_uniform_(part)
+        self.user_gate = nn.Linear(emb_size, emb_size)
+        self.item_gate = nn.Linear(emb_size, emb_size)
+        self.margin = nn.Linear(emb_size, 1)
+
+    @classmethod
+    def add_arguments(cls, group: _ArgumentGroup) -> None:
+        group.add_argument("--emb_size", type=positive_int, default=64, help="size of the embedding vectors")
+        group.add_argument("--n_layers", type=natural, default=3, help="graph convolution layers; 0 is matrix factorisation")
+        group.add_argument("--gamma", type=non_negative, default=0.01, help="weight of sns, distance and orthogonality")
+        group.add_argument("--eps", type=finite, default=0.1, help="weight of the gain by noise when a negative is selected")
+        group.add_argument("--noise_scale", type=non_negative, default=0.1, help="length of the noise at a margin of 1")
+        group.add_argument("--reg_weight", type=non_negative, default=0.0, help="weight of the batch's embedding norms")
+        group.add_argument("--require_pow", type=switch, default=0, help="1: squared and halved norms in that term")
+        group.add_argument(
+            "--predict_with",
+            choices=("hops", "ego"),
+            default="hops",
+            help="vectors that rank: all hops, or only the embeddings, as the paper's code does",
+        )
+        group.set_defaults(num_neg=8)
+
+    def decays(self, parameter_name: str) -> bool:
+        """The embeddings only."""
+        return parameter_name.startswith("table.")
+
+    def nodes(self) -> Tensor:
+        """All hops of a node side by side [N, H · D]; only the first, [N, D], to predict with "ego"."""
+        if self.predict_with == "ego" and not self.training:
+            return self.table.weight
+        return self._hops().flatten(1)
+
+    def _hops(self) -> Tensor:
+        return ops.propagate(self.table.weight, self.graph, self.n_layers)
+
+    def loss(self, batch: Rows) -> Tensor:
+        hops = self._hops()
+        if self.mode == "TopK":
+            return self._pair_loss(hops, batch.users, batch.items, self.draw_negatives(batch.users))
+        if self.mode == "CTR":
+            rows = self._scores(hops, batch.users, batch.items[:, None])[:, 0]
+            own = losses.click_loss(self.loss_n, rows, batch.labels)
+            clicked = batch.labels.nonzero()[:, 0]
+            users, items = batch.users[clicked], batch.items[clicked]
+            pairs = self._pair_loss(hops, users, items, self.draw_negatives(users))
+        else:
+            scores = self._scores(hops, batch.users, batch.items)
+            own = losses.list_loss(self.loss_n, scores, batch.n_pos, batch.n_neg)
+            pairs = self._pair_loss(hops, *pairs_of_lists(batch))
+        self.terms = {self.loss_n: own.detach(), **self.terms}
+        return own + pairs
+
+    def _scores(self, hops: Tensor, users: Tensor, items: Tensor) -> Tensor:
+        """users [B], items [B, C] -> [B, C], with gradients."""
+        rows = hops.index_select(0, torch.cat([users, items.flatten() + self.graph.n_users])).flatten(1)
+        u, i = rows.split([len(users), items.numel()])
+        return torch.bmm(i.view(*items.shape, -1), u.unsqueeze(2)).squeeze(2)
+
+    def _pair_loss(
+        self, hops: Tensor, users: Tensor, pos_items: Tensor, neg_items: Tensor, neg_count: Tensor | None = None
+    ) -> Tensor:
+        """loss_ANS of pairs int64 [B], [B] with negatives [B, M], of which neg_count [B] are meant."""
+        user_hops, item_hops = hops.split([self.graph.n_users, self.graph.n_items])
+        terms = ops.ans_terms(
+            user_hops,
+            item_hops,
+            self.user_gate(user_hops.index_select(0, users)),
+            self.item_gate(item_hops),
+            self.margin.weight[0],
+            self.margin.bias,
+            users,
+            pos_items,
+            neg_items,
+            neg_count,
+            eps=self.eps,
+            noise_scale=self.noise_scale,
+        )
+        parts = {"bpr": terms.bpr, "sns": terms.sns, "distance": terms.distance, "orthogonality": terms.orthogonality}
+        loss = terms.bpr + self.gamma * (terms.sns + terms.distance + terms.orthogonality)
+        if self.reg_weight:
+            parts["reg"] = self._reg(users, pos_items, neg_items, neg_count)
+            loss = loss + self.reg_weight * parts["reg"]
+        self.terms = {name: term.detach() for name, term in parts.items()}
+        return loss
+
+    def _reg(self, users: Tensor, pos_items: Tensor, neg_items: Tensor, neg_count: Tensor | None) -> Tensor:
+        """(|E_u| + |E_p| + |E_n|) / B; a row that comes k times counts k times, by its weight and not by copies."""
+        if neg_count is not None:
+            neg_items = neg_items[torch.arange(neg_items.shape[1], device=neg_items.device) < neg_count[:, None]]
+        user_rows, item_rows = self.table.weight.split([self.graph.n_users, self.graph.n_items])
+        total = self.table.weight.new_zeros(())
+        for rows, ids in ((user_rows, users), (item_rows, pos_items), (item_rows, neg_items.flatten())):
+            times = torch.bincount(ids, minlength=len(rows)).to(rows.dtype)
+            norm = torch.linalg.vector_norm(rows * times.sqrt()[:, None])
+            total = total + (norm.square() / 2 if self.require_pow else norm)
+        return total / max(len(users), 1)
+
+
+def pairs_of_lists(lists: Rows) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Every clicked item with the list's other items: users [P], items [P], negatives [P, M], their number [P]."""
+    column = torch.arange(lists.items.shape[1], device=lists.items.device)
+    row, place = (column < lists.n_pos[:, None]).nonzero(as_tuple=True)
+    n_negatives = int(lists.n_neg.max())
+    at = lists.n_pos[:, None] + column[:n_negatives]
+    negatives = lists.items.gather(1, at.clamp(max=lists.items.shape[1] - 1))
+    return lists.users[row], lists.items[row, place], negatives[row], lists.n_neg[row]

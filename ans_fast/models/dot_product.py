@@ -1,0 +1,60 @@
+"""Models whose score is the product of a user's and an item's vector."""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+from torch import Tensor
+
+from ans_fast.models.base import Recommender
+from ans_fast.models.rows import Query
+
+warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+
+
+class DotProduct(Recommender):
+    """A subclass gives `nodes`; everything else follows."""
+
+    def nodes(self) -> Tensor:
+        """The vectors of all nodes [N, K], users first, with gradients."""
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def precompute(self) -> tuple[Tensor, Tensor]:
+        """The vectors of users [n_users, K] and items [n_items, K]."""
+        return self.nodes().detach().split([self.graph.n_users, self.graph.n_items])
+
+    @torch.no_grad()
+    def score(self, state: tuple[Tensor, Tensor], query: Query) -> Tensor:
+        users, items = state
+        users = users.index_select(0, query.users)
+        if query.items is None:
+            return users @ items.t()
+        return pair_scores(users, items, query.items)
+
+    def scale(self, state: tuple[Tensor, Tensor]) -> float:
+        """The mean norm of all vectors."""
+        total = sum(torch.linalg.vector_norm(part, dim=1).sum() for part in state)
+        return float(total) / self.graph.n_nodes
+
+    def forward(self, users: Tensor, items: Tensor, context: dict[str, Tensor]) -> Tensor:
+        # one gather from one table: its backward pass fills one gradient of the table's size, not two
+        ids = torch.cat([users, items.flatten() + self.graph.n_users])
+        rows = self.nodes().index_select(0, ids)
+        u, i = rows.split([len(users), items.numel()])
+        return torch.bmm(i.view(*items.shape, -1), u.unsqueeze(2)).squeeze(2)
+
+
+def pair_scores(users: Tensor, items: Tensor, candidates: Tensor) -> Tensor:
+    """users [B, K] with item rows [n, K] at candidates int64 [B, C] -> products [B, C], without gradients."""
+    n_rows, n_candidates = candidates.shape
+    if users.device.type != "cpu":
+        gathered = items.index_select(0, candidates.flatten()).view(n_rows, n_candidates, -1)
+        return torch.bmm(gathered, users.unsqueeze(2)).squeeze(2)
+    # products at the places of a sparse pattern: no [B, C, K] copy of item rows
+    begins = torch.arange(0, n_rows * n_candidates + 1, max(n_candidates, 1))
+    pattern = torch.sparse_csr_tensor(
+        begins, candidates.flatten(), users.new_zeros(candidates.numel()), (n_rows, len(items)), check_invariants=False
+    )
+    return torch.sparse.sampled_addmm(pattern, users, items.t(), beta=0.0).values().view(n_rows, n_candidates)

@@ -1,0 +1,48 @@
+"""Popularity."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from ans_fast.graph import BipartiteGraph
+from ans_fast.models.base import Recommender
+from ans_fast.models.rows import Query
+
+if TYPE_CHECKING:
+    from ans_fast.data import Dataset
+
+
+class POP(Recommender):
+    """Everyone gets what was clicked most. There is nothing to train.
+
+    Args:
+        graph: who clicked what. training: see Recommender.
+    """
+
+    name = "POP"
+    modes = ("TopK", "Impression")
+
+    def __init__(self, graph: BipartiteGraph, **training: Any):
+        super().__init__(graph, **training)
+        self.register_buffer("popularity", graph.degrees[graph.n_users :].float())
+
+    @classmethod
+    def from_args(cls, args: Namespace, dataset: Dataset, graph: BipartiteGraph) -> POP:
+        """Counts every click, where the graph counts every pair once."""
+        model = super().from_args(args, dataset, graph)
+        clicks = torch.tensor(dataset.clicks.items)
+        model.popularity = torch.bincount(clicks, minlength=dataset.n_items).float().to(graph.device)
+        return model
+
+    def precompute(self) -> Tensor:
+        """Clicks of each item: float32 [n_items]."""
+        return self.popularity
+
+    def score(self, state: Tensor, query: Query) -> Tensor:
+        if query.items is None:
+            return state.expand(len(query.users), -1)
+        return state.index_select(0, query.items.flatten()).view(query.items.shape)

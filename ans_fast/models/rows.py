@@ -1,0 +1,72 @@
+"""Rows to train on or to score: tensors that are cut and shuffled together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from ans_fast.data import ImpressionLists, Labelled, TopKSplit
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """R rows of one split or batch; the fields that a mode lacks are None.
+
+    users int64 [R]; items int64 [R] (TopK: the clicked item; CTR: the shown one) or [R, W] (Impression: n_pos clicked
+    items, then n_neg others, then padding); neg_items int64 [R, C]; labels float32 [R]; n_pos, n_neg int64 [R].
+    context: what a model adds for itself (`Recommender.context`), each entry [R, …].
+    """
+
+    users: Tensor
+    items: Tensor
+    neg_items: Tensor | None = None
+    labels: Tensor | None = None
+    n_pos: Tensor | None = None
+    n_neg: Tensor | None = None
+    context: dict[str, Tensor] = field(default_factory=dict)
+
+    @classmethod
+    def of_split(cls, split: TopKSplit | ImpressionLists | Labelled) -> Rows:
+        """A data set's split as tensors, sharing its memory where that may be written to."""
+        arrays = {f.name: getattr(split, f.name, None) for f in fields(cls) if f.name != "context"}
+        return cls(**{name: torch.from_numpy(np.require(a, requirements="W")) for name, a in arrays.items() if a is not None})
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Rows:
+        """The same rows with `function` applied to every tensor."""
+        tensors = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "context"}
+        return Rows(
+            **{name: function(t) for name, t in tensors.items() if t is not None},
+            context={name: function(t) for name, t in self.context.items()},
+        )
+
+    def __getitem__(self, rows: slice) -> Rows:
+        return self.map(lambda tensor: tensor[rows])
+
+    def take(self, index: Tensor) -> Rows:
+        """The rows at `index` int64 [n]."""
+        return self.map(lambda tensor: tensor.index_select(0, index))
+
+    def to(self, device: torch.device) -> Rows:
+        """The same rows on `device`."""
+        return self.map(lambda tensor: tensor.to(device))
+
+
+@dataclass(frozen=True, eq=False)
+class Query:
+    """What to score: users int64 [B] with the candidates items int64 [B, C], or with all items where that is None.
+
+    context: as in Rows.
+    """
+
+    users: Tensor
+    items: Tensor | None = None
+    context: dict[str, Tensor] = field(default_factory=dict)

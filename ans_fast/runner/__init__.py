@@ -1,0 +1,1 @@
+"""The ReChorus-compatible runner behind `python -m ans_fast.run`."""

@@ -1,0 +1,172 @@
+"""The command line: ReChorus's flags with their defaults, and ours."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import logging
+from collections.abc import Sequence
+from typing import NoReturn
+
+from ans_fast.errors import UserError
+from ans_fast.flag_types import natural, non_negative, positive_int, switch
+from ans_fast.models import MODULES, by_name
+from ans_fast.models.losses import LOSSES
+from ans_fast.models.training import OPTIMIZERS
+from ans_fast.runner.metrics import METRICS, check_metrics
+
+MODES = tuple(METRICS)
+DEFAULT_METRICS = {"TopK": "NDCG,HR", "Impression": "NDCG,HR", "CTR": "AUC,ACC,F1_SCORE,LOG_LOSS"}
+ALWAYS_SHOWN = ("NDCG", "MAP", "HR")  # in Impression mode, whatever --metric says
+IDLE = ("num_workers", "pin_memory", "buffer")  # ReChorus's flags that have nothing to do here
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message} (--help lists all flags)")
+
+
+class _Help(argparse.ArgumentDefaultsHelpFormatter):
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        shown = action.default not in (None, "", argparse.SUPPRESS)
+        return super()._get_help_string(action) if shown else action.help
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """All flags as attributes, and: model (the class), mode ("TopK", …), metrics and ks as lists, main_metric filled in,
+    idle (given flags without effect). Raises UserError; --help prints and exits."""
+    first = _Parser(add_help=False, allow_abbrev=False)
+    _add_start(first)
+    start, _ = first.parse_known_args(argv)
+    model = by_name(start.model_name)
+    mode = start.model_mode or "TopK"
+    if mode not in MODES:
+        raise UserError(f"--model_mode must be '', {', '.join(MODES)}, got {start.model_mode!r}")
+    if mode not in model.modes:
+        raise UserError(f"{model.name} has no {mode} mode, only {', '.join(model.modes)}")
+
+    parser = build_parser(model, mode)
+    args, unknown = parser.parse_known_args(argv)
+    if unknown:
+        _refuse(unknown[0], parser, f"{model.name} in {mode} mode")
+    args.model, args.mode = model, mode
+    args.idle = [name for name in IDLE if getattr(args, name) is not None]
+    args.sep = args.sep.encode().decode("unicode_escape") if "\\" in args.sep else args.sep
+    _read_metrics(args)
+    return args
+
+
+def build_parser(model: type, mode: str) -> argparse.ArgumentParser:
+    """The parser of one model in one mode."""
+    parser = _Parser(
+        prog="python -m ans_fast.run",
+        description="Train and evaluate a recommender on data in ReChorus's formats. "
+        f"Flags below are those of {model.name} in {mode} mode; name another model or mode to see its own.",
+        formatter_class=_Help,
+        allow_abbrev=False,
+    )
+    _add_start(parser.add_argument_group("start"))
+    _add_global(parser.add_argument_group("global"))
+    _add_data(parser.add_argument_group("data"), mode)
+    _add_runner(parser.add_argument_group("training and evaluation"), mode)
+    _add_model(parser.add_argument_group("every model"), mode)
+    model.add_arguments(parser.add_argument_group(model.name))
+    return parser
+
+
+def _add_start(group: argparse._ActionsContainer) -> None:
+    group.add_argument("--model_name", default="ANS", help=f"one of {', '.join(MODULES)}")
+    group.add_argument("--model_mode", default="", help="'' or TopK, Impression, CTR")
+
+
+def _add_global(group: argparse._ActionsContainer) -> None:
+    group.add_argument("--gpu", default="0", help="CUDA_VISIBLE_DEVICES; '' runs on the CPU, as does a machine without GPU")
+    group.add_argument("--verbose", type=natural, default=logging.INFO, help="level of the log: 10 is more, 30 less")
+    group.add_argument("--log_file", default="", help="default ../log/MODEL/NAME.txt")
+    group.add_argument("--random_seed", type=natural, default=0, help="seed of all that is drawn")
+    group.add_argument("--load", type=switch, default=0, help="1: go on from the checkpoint, or from the weights")
+    group.add_argument("--train", type=switch, default=1, help="0: evaluate only")
+    group.add_argument("--save_final_results", type=switch, default=1, help="1: write predictions for dev and test")
+    group.add_argument("--regenerate", type=switch, default=0, help="1: read the data anew, not from the cache")
+    group.add_argument("--plot", type=switch, default=0, help="1: draw loss and metrics into curves.png")
+    group.add_argument("--tensorboard", default="", metavar="DIR", help="write curves for TensorBoard here")
+
+
+def _add_data(group: argparse._ActionsContainer, mode: str) -> None:
+    group.add_argument("--path", default="data/", help="folder of the data sets")
+    group.add_argument("--dataset", default="demo", help="a folder there with train.csv, dev.csv and test.csv")
+    group.add_argument("--sep", default="\t", help="what separates the columns (default: a tab)")
+    if mode == "Impression":
+        group.add_argument("--impression_idkey", default="time", help="column whose equal values make one list of a user")
+        for name in ("train_max_pos_item", "train_max_neg_item", "test_max_pos_item", "test_max_neg_item"):
+            split, _, kind, _ = name.split("_")
+            what = "clicked" if kind == "pos" else "other"
+            group.add_argument(f"--{name}", type=positive_int, default=20, help=f"{what} items of a {split} list to keep")
+
+
+def _add_runner(group: argparse._ActionsContainer, mode: str) -> None:
+    group.add_argument("--epoch", type=natural, default=200, help="epochs at most")
+    group.add_argument("--check_epoch", type=natural, default=1, help="look for collapsed embeddings every so many epochs")
+    group.add_argument("--test_epoch", type=int, default=-1, help="show test results every so many epochs; -1: never")
+    group.add_argument("--early_stop", type=natural, default=10, help="stop after so many epochs without a better dev result; 0: never")
+    group.add_argument("--lr", type=non_negative, default=1e-3, help="learning rate")
+    group.add_argument("--l2", type=non_negative, default=0, help="weight decay")
+    group.add_argument("--batch_size", type=positive_int, default=256, help="rows a training step")
+    group.add_argument("--eval_batch_size", type=positive_int, default=256, help="rows scored at once")
+    group.add_argument("--optimizer", default="Adam", choices=OPTIMIZERS, help="how parameters are updated")
+    group.add_argument("--metric", default=DEFAULT_METRICS[mode], help=f"of {', '.join(METRICS[mode])}")
+    if mode != "CTR":
+        group.add_argument("--topk", default="5,10,20,50", help="cut-offs of the metrics")
+    else:
+        group.add_argument("--topk", default="", help=argparse.SUPPRESS)
+    group.add_argument("--main_metric", default="", help="what decides on dev; default the first metric at the first cut-off")
+    for name in IDLE[:2]:
+        group.add_argument(f"--{name}", type=natural, help="no effect: batches are sliced from whole tensors")
+
+
+def _add_model(group: argparse._ActionsContainer, mode: str) -> None:
+    group.add_argument("--model_path", default="", help="weights; default ../model/MODEL/NAME.pt")
+    group.add_argument("--num_neg", type=positive_int, default=1, help="negatives drawn for each clicked item")
+    group.add_argument("--dropout", type=non_negative, default=0, help="dropout of deep layers, where the model has any")
+    group.add_argument("--test_all", type=switch, default=0, help="1: rank all items instead of neg_items")
+    group.add_argument("--buffer", type=natural, help="no effect: nothing is built row by row")
+    if mode != "TopK":
+        group.add_argument("--loss_n", default=LOSSES[mode][0], choices=LOSSES[mode], metavar="LOSS", help=f"of {', '.join(LOSSES[mode])}")
+
+
+def _read_metrics(args: argparse.Namespace) -> None:
+    args.metrics = [name.strip().upper() for name in args.metric.split(",") if name.strip()]
+    if not args.metrics:
+        raise UserError("--metric names no metric")
+    args.ks = []
+    if args.mode != "CTR":
+        try:
+            args.ks = sorted({int(k) for k in args.topk.strip("[]").split(",")})
+        except ValueError:
+            raise UserError(f"--topk must be integers such as 5,10, got {args.topk!r}") from None
+        if args.ks[0] < 1:
+            raise UserError(f"--topk must be at least 1, got {args.ks[0]}")
+        first_k = int(args.topk.strip("[]").split(",")[0])
+    if not args.main_metric:
+        args.main_metric = args.metrics[0] if args.mode == "CTR" else f"{args.metrics[0]}@{first_k}"
+    base, _, k = args.main_metric.upper().partition("@")
+    if args.mode == "CTR":
+        args.main_k = None
+        args.main_metric = base
+    else:
+        if not k.isdigit() or int(k) < 1:
+            raise UserError(f"--main_metric must be a metric and a cut-off such as NDCG@5, got {args.main_metric!r}")
+        args.main_k, args.main_metric = int(k), f"{base}@{int(k)}"
+    check_metrics([*args.metrics, base], args.mode)
+    wanted = [*args.metrics, base, *(ALWAYS_SHOWN if args.mode == "Impression" else ())]
+    args.metrics = list(dict.fromkeys(wanted))
+
+
+def _refuse(flag: str, parser: argparse.ArgumentParser, where: str) -> NoReturn:
+    if not flag.startswith("-"):
+        raise UserError(f"unexpected argument {flag!r} (values follow their flag: --lr 0.001)")
+    flag = flag.split("=")[0]
+    known = [option for action in parser._actions for option in action.option_strings]
+    close = difflib.get_close_matches(flag, known, n=1, cutoff=0.5)
+    hint = f"; did you mean {close[0]}?" if close else "; --help lists all flags"
+    raise UserError(f"unknown flag {flag} for {where}{hint}")

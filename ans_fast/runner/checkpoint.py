@@ -1,0 +1,87 @@
+"""The state of a training run on disk: enough to go on as if it had never stopped."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import torch
+
+from ans_fast.errors import UserError
+from ans_fast.models.base import Recommender
+from ans_fast.models.files import load_tensors, save_tensors
+from ans_fast.runner.history import History
+
+FORMAT = 1
+SHARE_OF_TIME = 0.05  # what writing checkpoints may take of a run's time; an unwritten epoch is computed anew
+NOT_SHAPING = {  # flags that do not shape the weights
+    "epoch", "load", "train", "gpu", "verbose", "log_file", "model_path", "path", "save_final_results", "regenerate", "plot",
+    "tensorboard", "test_epoch", "check_epoch", "eval_batch_size", "buffer", "num_workers", "pin_memory", "metric", "topk",
+}  # fmt: skip
+
+
+class Checkpoint:
+    """Writes and reads one file that holds weights, best weights, optimizer, history and random state.
+
+    Given the same flags, data, thread count and machine, a run that is killed and goes on from here ends with the very
+    weights of one that was not.
+    """
+
+    def __init__(self, path: Path, args: Namespace):
+        self.path, self.flags = path, shaping_flags(args)
+        self.saved_at, self.cost, self.epoch = -float("inf"), 0.0, 0
+
+    def due(self) -> bool:
+        """Whether enough time has passed that another write takes but SHARE_OF_TIME of it."""
+        return perf_counter() - self.saved_at > self.cost / SHARE_OF_TIME
+
+    def save(self, model: Recommender, optimizer: torch.optim.Optimizer, best: dict[str, Any], history: History) -> None:
+        """Writes the state after an epoch, atomically."""
+        began = perf_counter()
+        content = {
+            "format": FORMAT,
+            "flags": self.flags,
+            "weights": model.state_dict(),
+            "best": best,
+            "optimizer": optimizer.state_dict(),
+            "history": history.as_dict(),
+            "random": torch.get_rng_state(),
+        }
+        if model.device.type == "cuda":
+            content["random_cuda"] = torch.cuda.get_rng_state(model.device)
+        save_tensors(self.path, content)
+        self.saved_at, self.epoch = perf_counter(), len(history)
+        self.cost = self.saved_at - began
+
+    def load(self, model: Recommender, optimizer: torch.optim.Optimizer) -> tuple[dict[str, Any], History, list[str]]:
+        """Sets model, optimizer and random state; best weights, history, and which flags differ now.
+
+        Raises UserError: the file is damaged, foreign or does not fit the model.
+        """
+        content = load_tensors(self.path)
+        try:
+            if content["format"] != FORMAT:
+                raise UserError(f"{self.path} has format {content['format']}, expected {FORMAT}; delete it to start anew")
+            history = History.from_dict(content["history"])
+            model.load_weights(content["weights"], self.path)
+            optimizer.load_state_dict(content["optimizer"])
+            torch.set_rng_state(content["random"])
+            if "random_cuda" in content and model.device.type == "cuda":
+                torch.cuda.set_rng_state(content["random_cuda"], model.device)
+            before, best = content["flags"], content["best"]
+        except UserError:
+            raise
+        except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
+            reason = " ".join(str(error).split())[:150]
+            raise UserError(f"{self.path} is no checkpoint of this run ({reason}); delete it to start anew") from None
+        self.epoch = len(history)
+        changed = [f"--{k} {before.get(k)} -> {v}" for k, v in self.flags.items() if before.get(k) != v]
+        return best, history, changed
+
+
+def shaping_flags(args: Namespace) -> dict[str, Any]:
+    """The flags that shape the weights, with their values."""
+    plain = (str, int, float)
+    return {k: v for k, v in sorted(vars(args).items()) if k not in NOT_SHAPING and isinstance(v, plain)}

@@ -1,0 +1,160 @@
+"""The training loop: epochs, dev results, best weights, early stop, checkpoints."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from argparse import Namespace
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ans_fast.errors import UserError
+from ans_fast.models.base import Recommender
+from ans_fast.models.rows import Rows
+from ans_fast.models.training import NotFinite, make_optimizer, train_epoch
+from ans_fast.runner.checkpoint import Checkpoint
+from ans_fast.runner.evaluate import Evaluator
+from ans_fast.runner.history import History
+from ans_fast.runner.metrics import format_metrics
+
+COLLAPSED = 1e-3  # of the vectors' mean norm before training
+OnEpoch = Callable[[int, float, dict[str, float]], None]
+
+
+class Training:
+    """A run of epochs; after `run`, `best` holds the state dict of the best one and `history` what happened."""
+
+    def __init__(
+        self,
+        model: Recommender,
+        rows: Rows,
+        dev: Evaluator,
+        test: Evaluator,
+        args: Namespace,
+        checkpoint: Checkpoint,
+        on_epoch: OnEpoch | None = None,
+    ):
+        self.model, self.rows, self.dev, self.test, self.args = model, rows, dev, test, args
+        self.checkpoint, self.on_epoch = checkpoint, on_epoch
+        self.optimizer = make_optimizer(model, args.optimizer, args.lr, args.l2)
+        self.history = History(args.main_metric)
+        self.best: dict[str, Tensor] = {}
+        self.interrupted = self._warned = False
+        self._ks = [args.main_k] if args.main_k else []
+
+    def resume(self) -> None:
+        """Goes on from the checkpoint."""
+        self.best, self.history, changed = self.checkpoint.load(self.model, self.optimizer)
+        self.history.main_metric = self.args.main_metric
+        self.history.values()
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.args.lr
+        logging.info("Resume after epoch %d from %s", len(self.history), self.checkpoint.path)
+        if changed:
+            logging.warning("Resumed with other flags: %s", ", ".join(changed))
+
+    def run(self) -> None:
+        """Trains until the last epoch, an early stop or Ctrl-C. Raises UserError when the loss is not finite."""
+        began, before = perf_counter(), self.history.total_seconds
+        try:
+            while len(self.history) < self.args.epoch and not self._stopped():
+                self._epoch(len(self.history) + 1)
+                self.history.total_seconds = before + perf_counter() - began
+                if self.checkpoint.due():
+                    self._save()
+        except KeyboardInterrupt:
+            self.interrupted = True
+            logging.info("Early stop manually")
+        if len(self.history) > self.checkpoint.epoch and not self.interrupted:
+            self._save()
+
+    def _stopped(self) -> bool:
+        if not self.history.should_stop(self.args.early_stop):
+            return False
+        logging.info("Early stop at %d based on dev result.", len(self.history))
+        return True
+
+    def _save(self) -> None:
+        self.checkpoint.save(self.model, self.optimizer, self.best, self.history)
+
+    def _epoch(self, epoch: int) -> None:
+        began = perf_counter()
+        loss = self._train(epoch)
+        trained = perf_counter()
+        self.model.eval()
+        state = self.model.precompute()
+        result = self.dev.evaluate(state, self.args.metrics, self._ks)
+        tested = ""
+        if self.args.test_epoch > 0 and (epoch - 1) % self.args.test_epoch == 0:
+            test_result = self.test.evaluate(state, self.args.metrics, self._ks)
+            self.history.test[str(epoch)] = test_result
+            tested = f" test=({format_metrics(test_result)})"
+        evaluated = perf_counter()
+        self.history.add(loss, result, trained - began, evaluated - trained)
+        is_best = self.history.best_epoch == epoch
+        if is_best:
+            self.best = {name: value.clone() for name, value in self.model.state_dict().items()}
+        logging.info(
+            "Epoch %-5d loss=%.4f [%.1f s]\tdev=(%s)%s [%.1f s]%s",
+            epoch,
+            loss,
+            trained - began,
+            format_metrics(result),
+            tested,
+            evaluated - trained,
+            " *" if is_best else "",
+        )
+        if self.args.check_epoch and epoch % self.args.check_epoch == 0:
+            self._warn_of_collapse(epoch, state)
+        if self.on_epoch:
+            self.on_epoch(epoch, loss, result)
+
+    def _train(self, epoch: int) -> float:
+        bar = _bar(epoch, -(-len(self.rows) // self.args.batch_size))
+        try:
+            return train_epoch(self.model, self.optimizer, self.rows, self.args.batch_size, bar.update if bar else _nothing)
+        except NotFinite as error:
+            terms = ", ".join(f"{name} {value:.4g}" for name, value in error.terms.items())
+            saved = f"{self.checkpoint.path} holds epoch {self.checkpoint.epoch}"
+            raise UserError(
+                f"the loss is not finite in epoch {epoch}, batch {error.batch} ({terms}): lower --lr; "
+                + ("last good checkpoint: " + saved if self.checkpoint.epoch else "no checkpoint was written before")
+            ) from None
+        finally:
+            if bar:
+                bar.close()
+
+    def _warn_of_collapse(self, epoch: int, state: Any) -> None:
+        scale, first = self.model.scale(state), self.history.first_scale
+        if not self._warned and scale is not None and first and scale < COLLAPSED * first:
+            self._warned = True
+            logging.warning(
+                "Embeddings have collapsed by epoch %d (mean norm %.2g, at first %.2g): %s",
+                epoch,
+                scale,
+                first,
+                self.model.collapse_hint,
+            )
+
+
+def _nothing() -> None:
+    pass
+
+
+def _bar(epoch: int, n_batches: int) -> Any:
+    """A bar on stderr if that is a terminal."""
+    if not sys.stderr.isatty():
+        return None
+    from tqdm import tqdm
+
+    return tqdm(total=n_batches, desc=f"Epoch {epoch:<3}", leave=False, ncols=100, mininterval=0.2)
+
+
+@torch.no_grad()
+def restore(model: Recommender, weights: dict[str, Tensor]) -> None:
+    """Puts the weights of an epoch back."""
+    model.load_state_dict(weights)

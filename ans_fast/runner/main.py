@@ -1,0 +1,147 @@
+"""One run from flags to files."""
+
+from __future__ import annotations
+
+import logging
+import os
+from argparse import Namespace
+from collections.abc import Sequence
+from datetime import datetime
+from time import perf_counter
+from typing import Any
+
+import torch
+
+from ans_fast import BipartiteGraph, ops
+from ans_fast.data import Dataset, load
+from ans_fast.errors import UserError
+from ans_fast.models.base import Recommender
+from ans_fast.models.files import load_tensors, save_tensors
+from ans_fast.models.rows import Rows
+from ans_fast.runner import arguments, summary
+from ans_fast.runner.checkpoint import Checkpoint
+from ans_fast.runner.curves import Curves
+from ans_fast.runner.evaluate import Evaluator, make_evaluator
+from ans_fast.runner.fit import Training
+from ans_fast.runner.logs import Paths, start_logging
+from ans_fast.runner.metrics import format_metrics
+from ans_fast.runner.predictions import write_predictions
+from ans_fast.runner.results import draw_curves, require_matplotlib, write_results
+
+
+def run(argv: Sequence[str]) -> int:
+    """Trains, evaluates and writes what the flags ask for; the exit status. Raises UserError."""
+    began = perf_counter()
+    args = arguments.parse(argv)
+    if args.plot:
+        require_matplotlib()
+    device = _device(args)
+    paths = Paths.of(args)
+    torch.manual_seed(args.random_seed)
+    dataset = _load(args)
+    start_logging(paths.log, args.verbose)
+    _log_start(args)
+    graph = BipartiteGraph(dataset.clicks.users, dataset.clicks.items, dataset.n_users, dataset.n_items)
+    args.first_item = 1
+    model = args.model.from_args(args, dataset, graph).to_device(device)
+    rows = Rows.of_split(dataset.train)
+    rows = Rows(**{**vars(rows), "context": model.context(dataset, "train")}).to(device)
+    evaluators = {split: make_evaluator(model, dataset, split, args) for split in ("dev", "test")}
+    logging.info("#params: %d", sum(p.numel() for p in model.parameters()))
+    logging.info(summary.training_table(model, dataset, rows, args))
+
+    curves = Curves(args.tensorboard)
+    checkpoint = Checkpoint(paths.checkpoint, args)
+    training = Training(model, rows, evaluators["dev"], evaluators["test"], args, checkpoint, curves.add)
+    _before(training, evaluators["test"], args, paths)
+    seconds = {"start": perf_counter() - began}
+    if args.train and any(p.requires_grad for p in model.parameters()):
+        training.run()
+        if not len(training.history):
+            logging.info("Interrupted before the first epoch ended: nothing to evaluate" if args.epoch else "No epochs")
+            return 130 if training.interrupted else 0
+        _take_best(training, paths)
+    results = _after(model, evaluators, args, paths)
+    seconds["total"] = perf_counter() - began
+    curves.close(results)
+    facts = {"parameters": sum(p.numel() for p in model.parameters()), "backend": summary.backend_name(device)}
+    write_results(paths.folder / "results.json", args, training.history, results, seconds, facts)
+    if args.plot:
+        draw_curves(paths.folder / "curves.png", training.history, paths.folder.name)
+    logging.info("%s%s END: %s %s", os.linesep, "-" * 45, _now(), "-" * 45)
+    return 130 if training.interrupted else 0
+
+
+def _device(args: Namespace) -> torch.device:
+    os.environ["CUDA_VISIBLE_DEVICES"] = args.gpu
+    if args.gpu == "" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    if not summary.use_reference():
+        try:
+            ops._library.require_cuda_kernels()
+        except RuntimeError as error:
+            raise UserError(f"{error}; or give --gpu ''") from None
+    return torch.device("cuda")
+
+
+def _load(args: Namespace) -> Dataset:
+    options = {"mode": args.mode, "sep": args.sep, "regenerate": bool(args.regenerate)}
+    if args.mode == "Impression":
+        options["impression_key"] = args.impression_idkey
+        names = ("train_max_pos_item", "train_max_neg_item", "test_max_pos_item", "test_max_neg_item")
+        options |= {name: getattr(args, name) for name in names}
+    return load(args.path, args.dataset, **options)
+
+
+def _log_start(args: Namespace) -> None:
+    logging.info("%s BEGIN: %s %s", "-" * 45, _now(), "-" * 45)
+    logging.info(summary.arguments_table(args))
+    if args.idle:
+        logging.info("Without effect here: %s", ", ".join(f"--{name}" for name in args.idle))
+
+
+def _before(training: Training, test: Evaluator, args: Namespace, paths: Paths) -> None:
+    """Evaluates the untrained model, then takes over what is to be continued."""
+    model = training.model
+    model.eval()
+    state = model.precompute()
+    training.history.first_scale = model.scale(state)
+    logging.info("Test Before Training: (%s)", format_metrics(test.evaluate(state, args.metrics, args.ks)))
+    if not args.load:
+        return
+    if args.train and paths.checkpoint.exists():
+        training.resume()
+        return
+    content = load_tensors(paths.weights)
+    model.load_weights(content.get("weights", content), paths.weights)
+    logging.info("Load model from %s", paths.weights)
+
+
+def _take_best(training: Training, paths: Paths) -> None:
+    history = training.history
+    best = history.best_epoch
+    training.model.load_state_dict(training.best)
+    save_tensors(paths.weights, training.model.content())
+    dev = format_metrics(history.dev[best - 1])
+    logging.info("%sBest Iter(dev)=%5d\t dev=(%s) [%.1f s] ", os.linesep, best, dev, history.total_seconds)
+
+
+def _after(model: Recommender, evaluators: dict[str, Evaluator], args: Namespace, paths: Paths) -> dict[str, Any]:
+    """Logs and writes the final results on dev and test."""
+    model.eval()
+    state = model.precompute()
+    results = {}
+    for split, evaluator in evaluators.items():
+        results[split] = evaluator.evaluate(state, args.metrics, args.ks)
+        logging.info("%s%-4s After Training: (%s)", os.linesep, split.capitalize(), format_metrics(results[split]))
+    logging.info(summary.result_table(results))
+    if args.save_final_results:
+        for split, evaluator in evaluators.items():
+            path = paths.folder / f"rec-{args.model_name}{args.model_mode}-{split}.csv"
+            write_predictions(path, evaluator, state, args.sep)
+            logging.info("Saved %s predictions to %s", split, path)
+    return results
+
+
+def _now() -> str:
+    return datetime.now().strftime("%Y-%m-%d %H:%M:%S")

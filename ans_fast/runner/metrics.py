@@ -1,0 +1,162 @@
+"""Ranking and click metrics of whole tensors, by ReChorus's definitions, in float64.
+
+A score that is NaN never earns anything: as the positive's it is no hit, as another item's it counts against the
+positive. k may exceed the number of candidates.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+from ans_fast.errors import UserError
+
+RANKING = ("HR", "NDCG", "RECALL", "PRECISION", "F1", "MRR", "MAP")
+CLICK = ("AUC", "ACC", "F1_SCORE", "LOG_LOSS", "MSE", "RMSE")
+METRICS = {"TopK": RANKING, "Impression": RANKING, "CTR": CLICK}
+SMALLER_IS_BETTER = ("LOG_LOSS", "MSE", "RMSE")
+NEVER = 2**53  # the rank of what no cut-off reaches; exact in float64
+TIE_PENALTY = 1e-6  # taken off the positives of an impression list
+LOG_LOSS_CLIP = 1e-7
+
+
+def larger_is_better(metric: str) -> bool:
+    """Whether a larger value of a metric such as "HR@5" or "LOG_LOSS" is the better one."""
+    return metric.split("@")[0] not in SMALLER_IS_BETTER
+
+
+def check_metrics(names: Iterable[str], mode: str) -> None:
+    """UserError unless all names are metrics of the mode ("TopK", "Impression" or "CTR")."""
+    for name in names:
+        if name not in METRICS[mode]:
+            close = difflib.get_close_matches(name, METRICS[mode], n=1, cutoff=0.3)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            raise UserError(f"unknown metric {name!r} in {mode} mode: choose from {', '.join(METRICS[mode])}{hint}")
+
+
+def positive_ranks(scores: Tensor, positive: Tensor) -> Tensor:
+    """Ranks from 1 of positive [R, 1], one of the candidates scores [R, C]: int64 [R].
+
+    Ties count against it; NaN gets NEVER.
+    """
+    return (~(scores < positive)).sum(1).masked_fill(positive[:, 0].isnan(), NEVER)
+
+
+def top_k_metrics(ranks: Tensor, metrics: Iterable[str], ks: Iterable[int]) -> dict[str, float]:
+    """ranks int64 [R] of the only positive of each row -> the rows' means, by "METRIC@k"."""
+    ranks = ranks.double()
+    gains = {
+        "HR": torch.ones_like(ranks),
+        "RECALL": torch.ones_like(ranks),
+        "NDCG": 1 / torch.log2(ranks + 1),
+        "MRR": 1 / ranks,
+        "MAP": 1 / ranks,
+    }
+    results = {}
+    for k in ks:
+        hit = ranks <= k
+        for name in metrics:
+            if name in ("PRECISION", "F1"):
+                gain = torch.full_like(ranks, 1 / k if name == "PRECISION" else 2 / (k + 1))
+            else:
+                gain = gains[name]
+            results[f"{name}@{k}"] = torch.where(hit, gain, 0.0).mean().item()
+    return results
+
+
+def impression_metrics(
+    scores: Tensor, n_pos: Tensor, n_neg: Tensor, metrics: Iterable[str], ks: Iterable[int]
+) -> dict[str, float]:
+    """Lists' means by "METRIC@k".
+
+    Args:
+        scores: float [L, W]; row l holds n_pos[l] clicked items, then n_neg[l] others, then padding.
+        n_pos, n_neg: int64 [L].
+    """
+    hits = _hits_in_order(scores, n_pos, n_neg)  # [L, W]
+    place = torch.arange(1, hits.shape[1] + 1, dtype=torch.float64, device=hits.device)
+    discount = 1 / torch.log2(place + 1)
+    precision = hits.cumsum(1) / place
+    ideal = torch.cat([discount.new_zeros(1), discount.cumsum(0)])
+    first = torch.where(hits.any(1), hits.argmax(1) + 1, NEVER).double()
+    results = {}
+    for k in ks:
+        top, capped = hits[:, :k], n_pos.clamp(max=min(k, hits.shape[1]))
+        found = top.sum(1)
+        values = {
+            "HR": (found > 0).double(),
+            "NDCG": (top * discount[:k]).sum(1) / ideal[capped],
+            "RECALL": found / n_pos,
+            "PRECISION": found / k,
+            "F1": 2 * found / (n_pos + k),
+            "MRR": torch.where(first <= k, 1 / first, 0.0),
+            "MAP": (top * precision[:, :k]).sum(1) / n_pos.clamp(max=k),
+        }
+        results |= {f"{name}@{k}": values[name].mean().item() for name in metrics}
+    return results
+
+
+def _hits_in_order(scores: Tensor, n_pos: Tensor, n_neg: Tensor) -> Tensor:
+    """1.0 where the item at a place of the ranked list was clicked: float64 [L, W]."""
+    column = torch.arange(scores.shape[1], device=scores.device)
+    positive, shown = column < n_pos[:, None], column < (n_pos + n_neg)[:, None]
+    broken = scores.isnan()
+    scores = scores.double() - TIE_PENALTY * positive
+    scores = scores.masked_fill(broken, torch.inf).masked_fill(broken & positive | ~shown, -torch.inf)
+    order = scores.sort(dim=1, descending=True, stable=True).indices
+    return (positive & ~broken).gather(1, order).double()
+
+
+def click_metrics(predictions: Tensor, labels: Tensor, metrics: Iterable[str]) -> dict[str, float]:
+    """predictions [R] in [0, 1], labels [R] of 0 and 1 -> metrics by name.
+
+    All are NaN if any prediction is. AUC is NaN where only one label occurs; ties count half.
+    """
+    p, y = predictions.double(), labels.double()
+    if p.isnan().any():
+        return dict.fromkeys(metrics, float("nan"))
+    clicked = p > 0.5
+    clipped = p.clamp(LOG_LOSS_CLIP, 1 - LOG_LOSS_CLIP)
+    mse = (p - y).square().mean()
+    values = {
+        "AUC": lambda: _auc(p, y),
+        "ACC": lambda: (clicked == (y > 0.5)).double().mean(),
+        "F1_SCORE": lambda: _f1(clicked, y > 0.5),
+        "LOG_LOSS": lambda: -(y * clipped.log() + (1 - y) * (1 - clipped).log()).mean(),
+        "MSE": lambda: mse,
+        "RMSE": lambda: mse.sqrt(),
+    }
+    return {name: float(values[name]()) for name in metrics}
+
+
+def _auc(p: Tensor, y: Tensor) -> Tensor:
+    """The chance that a clicked row is scored above another one, from mean ranks."""
+    _, inverse, counts = p.unique(return_inverse=True, return_counts=True)
+    last = counts.cumsum(0).double()
+    mean_rank = (last - (counts - 1) / 2)[inverse]
+    n_pos, n_neg = y.sum(), (1 - y).sum()
+    return ((mean_rank * y).sum() - n_pos * (n_pos + 1) / 2) / (n_pos * n_neg)
+
+
+def _f1(predicted: Tensor, actual: Tensor) -> Tensor:
+    both = (predicted & actual).sum().double()
+    either = predicted.sum() + actual.sum()
+    return torch.where(either > 0, 2 * both / either.clamp(min=1), 0.0)
+
+
+def format_metrics(results: dict[str, float]) -> str:
+    """"HR@5:0.2929,NDCG@5:0.1988,HR@10:…": k ascending, names alphabetical, four digits."""
+
+    def key(name: str) -> tuple[int, str]:
+        base, _, k = name.partition("@")
+        return int(k or 0), base
+
+    return ",".join(f"{name}:{results[name]:.4f}" for name in sorted(results, key=key))
+
+
+def names_at(metrics: Sequence[str], ks: Sequence[int], mode: str) -> list[str]:
+    """Every name a result has: "HR@5" for ranking metrics, "AUC" for click metrics."""
+    return list(metrics) if mode == "CTR" else [f"{name}@{k}" for k in ks for name in metrics]

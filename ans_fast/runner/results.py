@@ -1,0 +1,93 @@
+"""results.json and curves.png of a run."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import ans_fast
+from ans_fast.errors import UserError
+from ans_fast.models.files import write_atomically
+from ans_fast.runner.history import History
+
+
+def write_results(
+    path: Path,
+    args: Namespace,
+    history: History,
+    results: dict[str, dict[str, float]],
+    seconds: dict[str, float],
+    facts: dict[str, Any],
+) -> None:
+    """Every figure, flag, version and duration of a run; NaN and infinities become null."""
+    best = history.best_epoch
+    content = {
+        "model": args.model_name,
+        "mode": args.mode,
+        "dataset": args.dataset,
+        "main_metric": args.main_metric,
+        "best_epoch": best or None,
+        "results": results,
+        "epochs": [
+            {"epoch": i, "loss": loss, "dev": dev, "test": history.test.get(str(i)), "train_seconds": s[0], "eval_seconds": s[1]}
+            for i, (loss, dev, s) in enumerate(zip(history.losses, history.dev, history.seconds, strict=True), 1)
+        ],
+        "flags": {k: v for k, v in sorted(vars(args).items()) if isinstance(v, str | int | float | list)},
+        "seconds": {**seconds, "training": history.total_seconds},
+        **facts,
+        "versions": {
+            "ans_fast": ans_fast.__version__,
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+            "build": ans_fast.build_info(),
+        },
+        "machine": {"system": platform.platform(), "cpus": os.cpu_count(), "threads": torch.get_num_threads()},
+    }
+    write_atomically(path, (json.dumps(_finite(content), indent=2, default=str) + "\n").encode())
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def draw_curves(path: Path, history: History, title: str) -> None:
+    """Loss and dev metrics over epochs as a PNG. Raises UserError without matplotlib."""
+    require_matplotlib()
+    import io
+
+    from matplotlib.figure import Figure
+
+    epochs = range(1, len(history) + 1)
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    left.plot(epochs, history.losses)
+    left.set(xlabel="epoch", ylabel="training loss")
+    for name in history.dev[0] if history.dev else ():
+        right.plot(epochs, [result[name] for result in history.dev], label=name)
+    if history.dev:
+        right.axvline(history.best_epoch, color="0.7", linewidth=1, zorder=0)
+        right.legend()
+    right.set(xlabel="epoch", ylabel="dev")
+    figure.suptitle(title, fontsize=9)
+    png = io.BytesIO()
+    figure.savefig(png, format="png", dpi=120)
+    write_atomically(path, png.getvalue())
+
+
+def require_matplotlib() -> None:
+    """Raises UserError unless matplotlib is installed."""
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        raise UserError("--plot 1 needs matplotlib: pip install matplotlib") from None

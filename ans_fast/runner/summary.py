@@ -1,0 +1,75 @@
+"""What a person wants to see before and after training."""
+
+from __future__ import annotations
+
+import os
+from argparse import Namespace
+
+import torch
+
+from ans_fast import build_info
+from ans_fast.data import Dataset
+from ans_fast.models.base import Recommender
+from ans_fast.models.rows import Rows
+from ans_fast.ops._backend import use_reference
+
+HIDDEN = {"model", "mode", "metrics", "ks", "main_k", "idle", "metric", "topk"}
+
+
+def arguments_table(args: Namespace) -> str:
+    """The flags and their values, in ReChorus's frame."""
+    rows = {k: _shown(v) for k, v in sorted(vars(args).items()) if k not in HIDDEN and v is not None}
+    rows |= {"metric": ",".join(args.metrics), "topk": ",".join(map(str, args.ks))}
+    return _table("Arguments", "Values", {k: rows[k] for k in sorted(rows)})
+
+
+def training_table(model: Recommender, dataset: Dataset, rows: Rows, args: Namespace) -> str:
+    """Size of the data, work an epoch, and what it runs on."""
+    n_parameters = sum(p.numel() for p in model.parameters())
+    users, items = dataset.n_users - 1, dataset.n_items - 1
+    return _table(
+        "Data and model",
+        "",
+        {
+            "users": f"{users:,}",
+            "items": f"{items:,}",
+            "clicks": f"{len(dataset.clicks):,} train",
+            "density": f"{model.graph.n_edges / max(users * items, 1):.4%}",
+            "rows": f"{len(dataset.train):,} train, {len(dataset.dev):,} dev, {len(dataset.test):,} test",
+            "batches": f"{-(-len(rows) // args.batch_size):,} an epoch of {args.batch_size:,}",
+            "parameters": f"{n_parameters:,}",
+            "memory": f"{n_parameters * 16 / 2**20:,.1f} MiB for weights, gradients and Adam",
+            "backend": backend_name(model.device),
+        },
+    )
+
+
+def backend_name(device: torch.device) -> str:
+    """Such as "cpu, avx512, 2 threads"."""
+    if use_reference():
+        return f"reference on {device}"
+    if device.type == "cuda":
+        return f"cuda, {torch.cuda.get_device_name(device)}"
+    return f"cpu, {build_info()['simd_in_use']}, {torch.get_num_threads()} threads"
+
+
+def result_table(results: dict[str, dict[str, float]]) -> str:
+    """Metrics a row, splits a column."""
+    names = sorted(next(iter(results.values())), key=lambda n: (n.split("@")[0], int(n.partition("@")[2] or 0)))
+    width = max(map(len, names)) + 2
+    lines = [" " * width + "".join(f"{split:>10}" for split in results)]
+    lines += [f"{name:<{width}}" + "".join(f"{values[name]:>10.4f}" for values in results.values()) for name in names]
+    return os.linesep + os.linesep.join(lines)
+
+
+def _table(title: str, second: str, rows: dict[str, str]) -> str:
+    key_width = max(map(len, [title, *rows]))
+    value_width = max(map(len, [second, *rows.values()]))
+    rule = "=" * (key_width + value_width + 5)
+    lines = [f" {key:<{key_width}} | {value:<{value_width}} ".rstrip() for key, value in rows.items()]
+    return os.linesep.join(["", rule, f" {title:<{key_width}} | {second}".rstrip(" |"), rule, *lines, rule])
+
+
+def _shown(value: object) -> str:
+    text = str(value).replace("\t", "\\t")
+    return text if len(text) <= 60 else text[:57] + "..."
