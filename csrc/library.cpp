@@ -73,6 +73,25 @@ Tensor propagate_backward(Tensor grad, Tensor indptr, Tensor indices, Tensor sca
   return out;
 }
 
+// Horner again: z = x; then z = Â z + x, n_layers times; the mean over hops is z / (n_layers + 1). Its own transpose.
+Tensor propagate_mean(Tensor x, Tensor indptr, Tensor indices, Tensor scale, int64_t n_layers) {
+  check_shape(x, "x", "[N, D]", {-1, -1});
+  check_range("n_layers", n_layers, 0, 1000);
+  const int64_t n_nodes = x.size(0), dim = x.size(1);
+  const cpu::GraphView graph = view_graph(indptr, indices, scale, n_nodes);
+  Tensor out = torch::stable::new_empty(x, {n_nodes, dim});
+  with_element_type(x, "x", [&](auto zero) {
+    using T = decltype(zero);
+    run_propagate<T>(x, graph, dim, n_layers, [&](cpu::PropagateArgs<T>& args) {
+      args.add = args.x = x.const_data_ptr<T>();
+      args.add_row = args.x_row = args.out_row = dim;
+      args.out = out.mutable_data_ptr<T>();
+      args.factor = T{1} / static_cast<T>(n_layers + 1);
+    });
+  });
+  return out;
+}
+
 Tensor sample_negatives(Tensor indptr, Tensor indices, Tensor users, int64_t n_users, int64_t n_items,
                         int64_t n_negatives, Tensor seed, int64_t first_item) {
   check_shape(users, "users", "[B]", {-1});
@@ -128,6 +147,7 @@ pybind11::dict build_info() {
 STABLE_TORCH_LIBRARY(ans_fast, m) {
   m.def("propagate(Tensor x, Tensor indptr, Tensor indices, Tensor scale, int n_layers) -> Tensor");
   m.def("propagate_backward(Tensor grad, Tensor indptr, Tensor indices, Tensor scale) -> Tensor");
+  m.def("propagate_mean(Tensor x, Tensor indptr, Tensor indices, Tensor scale, int n_layers) -> Tensor");
   m.def(
       "sample_negatives(Tensor indptr, Tensor indices, Tensor users, int n_users, int n_items, int n_negatives, "
       "Tensor seed, int first_item) -> Tensor");
@@ -137,6 +157,7 @@ STABLE_TORCH_LIBRARY(ans_fast, m) {
 STABLE_TORCH_LIBRARY_IMPL(ans_fast, CPU, m) {
   m.impl("propagate", TORCH_BOX(&ans::propagate));
   m.impl("propagate_backward", TORCH_BOX(&ans::propagate_backward));
+  m.impl("propagate_mean", TORCH_BOX(&ans::propagate_mean));
   m.impl("sample_negatives", TORCH_BOX(&ans::sample_negatives));
   m.impl("ans_noise", TORCH_BOX(&ans::ans_noise));
 }

@@ -40,4 +40,4 @@ class LightGCN(DotProduct):
         group.add_argument("--n_layers", type=natural, default=3, help="graph convolution layers; 0 is matrix factorisation")
 
     def nodes(self) -> Tensor:
-        return ops.propagate(self.table.weight, self.graph, self.n_layers).mean(1)
+        return ops.propagate_mean(self.table.weight, self.graph, self.n_layers)

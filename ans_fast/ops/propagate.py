@@ -38,6 +38,20 @@ def propagate(x: Tensor, graph: BipartiteGraph, n_layers: int) -> Tensor:
     return torch.ops.ans_fast.propagate(x.contiguous(), graph.indptr, graph.indices, graph.scale, n_layers)
 
 
+def propagate_mean(x: Tensor, graph: BipartiteGraph, n_layers: int) -> Tensor:
+    """The mean over the hops of `propagate`, [N, D] -> [N, D], without holding them: LightGCN's vectors.
+
+    Arguments and errors as in `propagate`. Differentiable; the operator is its own transpose.
+    """
+    _check(x, graph, n_layers)
+    if use_reference():
+        return reference.propagate(x, graph, n_layers).mean(1)
+    check_kernels(x.device)
+    if x.device.type == "cuda":  # has no kernel of its own there
+        return propagate(x, graph, n_layers).mean(1)
+    return torch.ops.ans_fast.propagate_mean(x.contiguous(), graph.indptr, graph.indices, graph.scale, n_layers)
+
+
 def _check(x: Tensor, graph: BipartiteGraph, n_layers: int) -> None:
     check_shape("x", x, f"[N = {graph.n_nodes}, D]", (graph.n_nodes, None))
     dtypes = FLOATS if x.device.type == "cpu" else (*FLOATS, torch.float16, torch.bfloat16)
@@ -55,6 +69,11 @@ def _(x: Tensor, indptr: Tensor, indices: Tensor, scale: Tensor, n_layers: int) 
 @torch.library.register_fake("ans_fast::propagate_backward")
 def _(grad: Tensor, indptr: Tensor, indices: Tensor, scale: Tensor) -> Tensor:
     return grad.new_empty(grad.shape[0], grad.shape[2])
+
+
+@torch.library.register_fake("ans_fast::propagate_mean")
+def _(x: Tensor, indptr: Tensor, indices: Tensor, scale: Tensor, n_layers: int) -> Tensor:
+    return torch.empty_like(x)
 
 
 # Each is the other's transpose, so gradients of gradients come for free.
@@ -77,3 +96,13 @@ def _backward_of_backward(ctx: Any, grad: Tensor) -> tuple:
 
 torch.library.register_autograd("ans_fast::propagate", _backward, setup_context=_save_graph)
 torch.library.register_autograd("ans_fast::propagate_backward", _backward_of_backward, setup_context=_save_graph)
+
+
+def _backward_of_mean(ctx: Any, grad: Tensor) -> tuple:
+    if not ctx.needs_input_grad[0]:
+        return None, None, None, None, None
+    gradient = torch.ops.ans_fast.propagate_mean(grad.contiguous(), *ctx.saved_tensors, ctx.n_layers)
+    return gradient, None, None, None, None
+
+
+torch.library.register_autograd("ans_fast::propagate_mean", _backward_of_mean, setup_context=_save_graph)
