@@ -1,0 +1,207 @@
+// How threads share the work of ans_terms: a unit (a warp, or a block where rows are longer than 256) takes one
+// (pair, hop) at a time; its teams of lanes take the pair's negatives in turn.
+//
+// A unit's threads run every loop the same number of times, so that warp collectives name all lanes and barriers meet
+// all threads.
+#pragma once
+
+#include "common/ans_row.h"
+#include "common/philox.h"
+#include "cuda/ans_terms.h"
+#include "cuda/rows.h"
+
+namespace ans::cuda {
+
+constexpr int kThreads = 128;
+constexpr int kWarp = 32;
+constexpr int kWarps = kThreads / kWarp;
+constexpr int kSums = 8;  // what reduce() adds up at a time, at most
+
+template <int kTeam>
+struct Unit {
+  static constexpr int kSize = kTeam < kWarp ? kWarp : kTeam;
+  static constexpr int kUnits = kThreads / kSize;  // a block
+  static constexpr int kTeams = kSize / kTeam;     // a unit
+  static constexpr int kSharedBytes = kTeam > kWarp ? kWarps * kSums * static_cast<int>(sizeof(float)) : 0;
+  static_assert(kSize <= kThreads, "a unit is at most a block");
+
+  static __device__ int lane() { return static_cast<int>(threadIdx.x) % kTeam; }
+  static __device__ int team() { return static_cast<int>(threadIdx.x) % kSize / kTeam; }
+  static __device__ bool leads() { return threadIdx.x % kSize == 0; }
+  static __device__ int64_t first_task() { return blockIdx.x * static_cast<int64_t>(kUnits) + threadIdx.x / kSize; }
+  static __device__ int64_t stride() { return static_cast<int64_t>(gridDim.x) * kUnits; }
+};
+
+// Adds each of the values over a team's lanes; every lane gets the sums.
+template <int kTeam, int kCount>
+__device__ __forceinline__ void reduce(float (&values)[kCount]) {
+#pragma unroll
+  for (int offset = (kTeam < kWarp ? kTeam : kWarp) / 2; offset > 0; offset /= 2) {
+#pragma unroll
+    for (int i = 0; i < kCount; ++i) values[i] += __shfl_xor_sync(kAllLanes, values[i], offset);
+  }
+  if (kTeam > kWarp) {
+    static_assert(kCount <= kSums, "shared memory holds kSums values a warp");
+    float* shared = dynamic_shared<float>();
+    const int warp = static_cast<int>(threadIdx.x) / kWarp;
+    if (threadIdx.x % kWarp == 0) {
+#pragma unroll
+      for (int i = 0; i < kCount; ++i) shared[warp * kSums + i] = values[i];
+    }
+    __syncthreads();
+#pragma unroll
+    for (int i = 0; i < kCount; ++i) {
+      values[i] = shared[i];
+      for (int other = 1; other < kWarps; ++other) values[i] += shared[other * kSums + i];
+    }
+    __syncthreads();
+  }
+}
+
+// Adds each lane's values over the unit's teams; every lane gets the sums.
+template <int kTeam, int kCount>
+__device__ __forceinline__ void merge_teams(float (&values)[kCount]) {
+#pragma unroll
+  for (int offset = kTeam; offset < kWarp; offset *= 2) {
+#pragma unroll
+    for (int i = 0; i < kCount; ++i) values[i] += __shfl_xor_sync(kAllLanes, values[i], offset);
+  }
+}
+
+// One (pair, hop), and whether its ids and its count are in range. Those out of range are replaced by 0 (its terms
+// become NaN).
+struct Task {
+  int64_t pair, hop, user, positive, count;
+  bool sound;
+};
+
+__device__ __forceinline__ int64_t in_range(int64_t id, int64_t size, bool& sound) {
+  const bool inside = id >= 0 && id < size;
+  sound = sound && inside;
+  return inside ? id : 0;
+}
+
+template <typename T>
+__device__ __forceinline__ Task task_at(const AnsTermsArgs<T>& a, int64_t index) {
+  Task task;
+  task.pair = index >> 32 ? index / a.n_hops : static_cast<uint32_t>(index) / static_cast<uint32_t>(a.n_hops);
+  task.hop = index - task.pair * a.n_hops;
+  task.sound = true;
+  task.user = in_range(a.users[task.pair], a.n_users, task.sound);
+  task.positive = in_range(a.pos_items[task.pair], a.n_items, task.sound);
+  task.count = a.neg_count == nullptr ? a.n_negatives : a.neg_count[task.pair];
+  if (task.count < 1 || task.count > a.n_negatives) {
+    task.sound = false;
+    task.count = 0;
+  }
+  return task;
+}
+
+// Where a row of a [?, H, D] table begins.
+template <typename T>
+__device__ __forceinline__ int64_t offset_of(const AnsTermsArgs<T>& a, int64_t id, int64_t hop) {
+  return (id * a.n_hops + hop) * a.dim;
+}
+
+template <typename T>
+__device__ __forceinline__ uint64_t noise_row(const AnsTermsArgs<T>& a, const Task& task, int64_t m) {
+  return static_cast<uint64_t>((task.pair * a.n_negatives + m) * a.n_hops + task.hop);
+}
+
+// The pair's rows that a lane keeps while it goes through the negatives.
+struct PairRows {
+  float u[kValues], p[kValues], gate[kValues];
+};
+
+template <typename R, typename T>
+__device__ __forceinline__ PairRows load_pair(const AnsTermsArgs<T>& a, const Task& task, int lane, int dim) {
+  PairRows rows;
+  R::load(a.user_hops + offset_of(a, task.user, task.hop), lane, dim, rows.u);
+  R::load(a.item_hops + offset_of(a, task.positive, task.hop), lane, dim, rows.p);
+  R::load(a.user_gate + offset_of(a, task.pair, task.hop), lane, dim, rows.gate);
+  return rows;
+}
+
+// A negative's rows. An id that is out of range reads item 0.
+struct NegativeRows {
+  float n[kValues], gate[kValues];
+  int64_t item;
+  bool sound;
+};
+
+template <typename R, typename T>
+__device__ __forceinline__ NegativeRows load_negative(const AnsTermsArgs<T>& a, const Task& task, int64_t m, int lane,
+                                                      int dim) {
+  NegativeRows rows;
+  rows.sound = true;
+  rows.item = in_range(__ldg(a.neg_items + task.pair * a.n_negatives + m), a.n_items, rows.sound);
+  R::load(a.item_hops + offset_of(a, rows.item, task.hop), lane, dim, rows.n);
+  R::load(a.item_gate + offset_of(a, rows.item, task.hop), lane, dim, rows.gate);
+  return rows;
+}
+
+// The sums of a negative's row, over the team.
+template <typename R>
+__device__ __forceinline__ RowSums<float> forward_row(const PairRows& pair, const NegativeRows& negative,
+                                                      const float (&w)[kValues], uint64_t seed, uint64_t row, int lane,
+                                                      int dim) {
+  float sums[7] = {};
+#pragma unroll
+  for (int run = 0; run < kRuns; ++run) {
+    const int column = R::start(lane, run);
+    if (!R::has(column, dim)) continue;
+    const PhiloxBlock draw = philox(seed, row, static_cast<uint32_t>(column / kRun), kNoiseStream);
+#pragma unroll
+    for (int j = 0; j < kRun; ++j) {
+      if (!R::has(column + j, dim)) continue;
+      const int i = run * kRun + j;
+      const RowSums<float> e = forward_element(pair.u[i], pair.p[i], negative.n[i], pair.gate[i], negative.gate[i],
+                                               w[i], unit_float(draw.word[j]));
+      sums[0] += e.score;
+      sums[1] += e.contrast;
+      sums[2] += e.distance;
+      sums[3] += e.orthogonality;
+      sums[4] += e.margin;
+      sums[5] += e.noise;
+      sums[6] += e.noise_square;
+    }
+  }
+  reduce<R::kTeamSize>(sums);
+  return {sums[0], sums[1], sums[2], sums[3], sums[4], sums[5], sums[6]};
+}
+
+template <typename R>
+__device__ __forceinline__ float dot(const float (&a)[kValues], const float (&b)[kValues]) {
+  float sum[1] = {};
+#pragma unroll
+  for (int i = 0; i < kValues; ++i) sum[0] += a[i] * b[i];
+  reduce<R::kTeamSize>(sum);
+  return sum[0];
+}
+
+// log(1 + Σ e^z) over contrasts that come one at a time or in parts.
+struct LogSum {
+  float largest = 0.0f, sum = 0.0f;  // of 0 and all z so far; Σ e^(z − largest)
+
+  __device__ __forceinline__ void add(float z) {
+    const float next = z > largest ? z : largest;
+    sum = sum * fast_exp(largest - next) + fast_exp(z - next);
+    largest = next;
+  }
+  __device__ __forceinline__ void merge(float other_largest, float other_sum) {
+    const float next = other_largest > largest ? other_largest : largest;
+    sum = sum * fast_exp(largest - next) + other_sum * fast_exp(other_largest - next);
+    largest = next;
+  }
+  template <int kFrom>
+  __device__ __forceinline__ void merge_lanes() {
+#pragma unroll
+    for (int offset = kFrom; offset < kWarp; offset *= 2) {
+      const float other_largest = __shfl_xor_sync(kAllLanes, largest, offset);
+      merge(other_largest, __shfl_xor_sync(kAllLanes, sum, offset));
+    }
+  }
+  __device__ __forceinline__ float value() const { return log_one_plus_sum(largest, sum); }
+};
+
+}  // namespace ans::cuda

@@ -1,0 +1,368 @@
+// The backward pass recomputes the gates and, for the selected negatives alone, the noise. Two paths share the kernels:
+// with atomics, one pass gives everything; the deterministic one lets pairs keep what their user and positive get and
+// adds it up by id, and goes through the negatives a second time, by item.
+#include "cuda/ans_team.h"
+
+namespace ans::cuda {
+namespace {
+
+template <typename T>
+__device__ __forceinline__ bool is_deterministic(const AnsBackwardArgs<T>& a) { return a.hop_weights != nullptr; }
+
+// What the selected negative of each (pair, hop) adds up to: (u·p − u·n', margin, noise, noise_square). One team each.
+template <typename T, typename R>
+__global__ void __launch_bounds__(kThreads, 4) selected_kernel(const AnsBackwardArgs<T> a) {
+  constexpr int kTeam = R::kTeamSize, kTeams = kThreads / kTeam;
+  const int lane = static_cast<int>(threadIdx.x) % kTeam, dim = static_cast<int>(a.dim);
+  const int64_t n_tasks = a.n_pairs * a.n_hops;
+  const uint64_t seed = a.seed.get();
+  const float bias = to_float(*a.margin_bias);
+  float w[kValues];
+  R::load(a.margin_weight, lane, dim, w);
+  for (int64_t first = blockIdx.x * static_cast<int64_t>(kTeams); first < n_tasks;
+       first += static_cast<int64_t>(gridDim.x) * kTeams) {
+    const int64_t mine = first + threadIdx.x / kTeam, index = mine < n_tasks ? mine : n_tasks - 1;
+    const Task task = task_at(a, index);
+    bool sound = task.sound;
+    const int64_t m = in_range(a.selected[index], a.n_negatives, sound);
+    const PairRows pair = load_pair<R>(a, task, lane, dim);
+    const NegativeRows negative = load_negative<R>(a, task, m, lane, dim);
+    const RowSums<float> sums = forward_row<R>(pair, negative, w, seed, noise_row(a, task, m), lane, dim);
+    const float gain = row_scalars(sums, bias, a.eps, a.noise_scale).gain;
+    const float difference = dot<R>(pair.u, pair.p) - sums.score - gain;
+    if (lane == 0 && mine < n_tasks) {
+      a.hop_sums[index] = make_float4(sound && negative.sound ? difference : NAN, sums.margin, sums.noise, sums.noise_square);
+    }
+  }
+}
+
+// d loss / d (…) for all negatives of one (pair, hop).
+struct HopWeights {
+  float sns;       // of contrasts: × e^(contrast − log_sum)
+  float log_sum;   // log(1 + Σ e^contrast)
+  float distance, orthogonality;
+  SelectedWeights<float> chosen;
+};
+
+// The weights of a (pair, hop) that do not depend on other hops' selected negatives, nor on who is selected.
+template <typename T>
+__device__ __forceinline__ HopWeights weights_of_count(const AnsBackwardArgs<T>& a, const Task& task) {
+  const float pairs = static_cast<float>(a.n_pairs), hops = static_cast<float>(a.n_hops);
+  const float each = 1.0f / (pairs * static_cast<float>(task.count));
+  HopWeights weights = {};
+  weights.sns = __ldg(a.grad_terms + 1) / (pairs * hops);
+  weights.distance = __ldg(a.grad_terms + 2) * each / hops;
+  weights.orthogonality = __ldg(a.grad_terms + 3) * each;
+  return weights;
+}
+
+// All lanes of a warp call this for the same task.
+template <typename T>
+__device__ __forceinline__ HopWeights weights_of(const AnsBackwardArgs<T>& a, const Task& task, int64_t index) {
+  HopWeights weights = weights_of_count(a, task);
+  float difference = 0.0f;
+  for (int64_t hop = 0; hop < a.n_hops; ++hop) difference += __ldg(&a.hop_sums[task.pair * a.n_hops + hop].x);
+  const float4 sums = __ldg(a.hop_sums + index);
+  const float slope = bpr_of(difference).slope * __ldg(a.grad_terms) / static_cast<float>(a.n_pairs);
+  weights.chosen = selected_weights(RowSums<float>{0, 0, 0, 0, sums.y, sums.z, sums.w}, to_float(*a.margin_bias),
+                                    a.noise_scale, -slope);
+  LogSum contrasts;
+  for (int64_t m = threadIdx.x % kWarp; m < task.count; m += kWarp) {
+    contrasts.add(__ldg(a.saved + index * 3 * a.n_negatives + m));
+  }
+  contrasts.merge_lanes<1>();
+  weights.log_sum = contrasts.value();
+  return weights;
+}
+
+// The weights of one negative, from what the forward pass saved of it.
+template <typename T>
+__device__ __forceinline__ RowWeights<float> row_weights(const AnsBackwardArgs<T>& a, const HopWeights& weights,
+                                                         int64_t index, int64_t m) {
+  const float* saved = a.saved + index * 3 * a.n_negatives + m;
+  return {weights.sns * fast_exp(__ldg(saved) - weights.log_sum),
+          over_norm(weights.distance, __ldg(saved + a.n_negatives)),
+          over_norm(weights.orthogonality, __ldg(saved + 2 * a.n_negatives))};
+}
+
+// Gradients of the pair's rows that a lane sums over the negatives.
+struct PairGradient {
+  float u[kValues], p[kValues], gate[kValues];
+};
+
+// What every negative gives: to the pair's gradients and, unless the deterministic path does that later, to the item's.
+template <typename T, typename R>
+__device__ __forceinline__ void backward_row(const AnsBackwardArgs<T>& a, const Task& task,
+                                             const RowWeights<float>& weights, const PairRows& pair,
+                                             const NegativeRows& negative, int lane, int dim, PairGradient& grad) {
+  using F = typename R::Float;
+  const int64_t at = offset_of(a, negative.item, task.hop);
+#pragma unroll
+  for (int run = 0; run < kRuns; ++run) {
+    const int column = R::start(lane, run);
+    if (!R::has(column, dim)) continue;
+    float grad_n[kRun] = {}, grad_gate[kRun] = {};
+#pragma unroll
+    for (int j = 0; j < kRun; ++j) {
+      if (!R::has(column + j, dim)) continue;
+      const int i = run * kRun + j;
+      const float gate = sigmoid(negative.gate[i] * pair.gate[i]);
+      const RowGradient<float> e = backward_element(pair.u[i], pair.p[i], negative.n[i], gate, weights);
+      grad.u[i] += e.u;
+      grad.p[i] += e.p;
+      grad.gate[i] += e.gates * negative.gate[i];
+      grad_n[j] = e.n;
+      grad_gate[j] = e.gates * pair.gate[i];
+    }
+    if (!is_deterministic(a)) {
+      F::template write_run<F::Write::kAtomic>(a.grad_item_hops + at, column, dim, grad_n);
+      F::template write_run<F::Write::kAtomic>(a.grad_item_gate + at, column, dim, grad_gate);
+    }
+  }
+}
+
+// What the chosen one gives beyond that, and to the margin layer. A lane always adds to its own columns of `margin`.
+template <typename T, typename R>
+__device__ __forceinline__ void chosen_row(const AnsBackwardArgs<T>& a, const Task& task,
+                                           const SelectedWeights<float>& weights, const PairRows& pair,
+                                           const NegativeRows& negative, uint64_t seed, int64_t m, int lane, int dim,
+                                           PairGradient& grad, float* margin) {
+  using F = typename R::Float;
+  const int64_t at = offset_of(a, negative.item, task.hop);
+#pragma unroll
+  for (int run = 0; run < kRuns; ++run) {
+    const int column = R::start(lane, run);
+    if (!R::has(column, dim)) continue;
+    const PhiloxBlock draw =
+        philox(seed, noise_row(a, task, m), static_cast<uint32_t>(column / kRun), kNoiseStream);
+    float grad_n[kRun] = {}, grad_gate[kRun] = {};
+#pragma unroll
+    for (int j = 0; j < kRun; ++j) {
+      if (!R::has(column + j, dim)) continue;
+      const int i = run * kRun + j;
+      const float w = to_float(a.margin_weight[column + j]), gate = sigmoid(negative.gate[i] * pair.gate[i]);
+      const float noise = noise_element(pair.p[i], negative.n[i], gate, unit_float(draw.word[j]));
+      const SelectedGradient<float> e =
+          selected_element(pair.u[i], pair.p[i], negative.n[i], w, gate, noise, weights);
+      // The pair's own score is u·p, with the opposite weight of u·n'.
+      grad.u[i] += e.u - weights.score * pair.p[i];
+      grad.p[i] += e.p - weights.score * pair.u[i];
+      grad.gate[i] += e.gates * negative.gate[i];
+      grad_n[j] = e.n;
+      grad_gate[j] = e.gates * pair.gate[i];
+      margin[column + j] += e.w;
+    }
+    if (!is_deterministic(a)) {
+      F::template write_run<F::Write::kAtomic>(a.grad_item_hops + at, column, dim, grad_n);
+      F::template write_run<F::Write::kAtomic>(a.grad_item_gate + at, column, dim, grad_gate);
+    }
+  }
+  if (lane == 0) margin[dim] += weights.margin;
+}
+
+// Orders a unit's writes to shared memory before its other threads' reads and writes.
+template <int kTeam>
+__device__ __forceinline__ void sync_unit() {
+  if (kTeam > kWarp) __syncthreads();
+  else __syncwarp();
+}
+
+// Blocks a multiprocessor: four (128 registers a thread) where that spills nothing, else three.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900
+template <typename R>
+constexpr int kBackwardBlocks = 3;
+#else
+template <typename R>
+constexpr int kBackwardBlocks = R::kIsFull && R::kTeamSize < kWarp ? 4 : 3;
+#endif
+
+template <typename T, typename R>
+__global__ void __launch_bounds__(kThreads, kBackwardBlocks<R>) backward_kernel(const AnsBackwardArgs<T> a) {
+  using F = typename R::Float;
+  using U = Unit<R::kTeamSize>;
+  const int lane = U::lane(), team = U::team(), dim = static_cast<int>(a.dim);
+  const uint64_t seed = a.seed.get();
+  // The unit's share of the margin layer's gradient: its weight, then its bias.
+  float* margin = dynamic_shared<float>() + static_cast<int>(threadIdx.x) / U::kSize * (dim + 1);
+  for (int i = static_cast<int>(threadIdx.x) % U::kSize; i <= dim; i += U::kSize) margin[i] = 0.0f;
+  sync_unit<R::kTeamSize>();
+
+  for (int64_t index = U::first_task(); index < a.n_pairs * a.n_hops; index += U::stride()) {
+    const Task task = task_at(a, index);
+    const PairRows pair = load_pair<R>(a, task, lane, dim);
+    const HopWeights weights = weights_of(a, task, index);
+    PairGradient grad = {};
+    for (int64_t m = team; m < task.count; m += U::kTeams) {
+      const NegativeRows negative = load_negative<R>(a, task, m, lane, dim);
+      if (!task.sound || !negative.sound) continue;
+      backward_row<T, R>(a, task, row_weights(a, weights, index, m), pair, negative, lane, dim, grad);
+    }
+    if (team == 0 && task.sound) {
+      bool sound = true;
+      const int64_t m = in_range(a.selected[index], task.count, sound);
+      const NegativeRows negative = load_negative<R>(a, task, m, lane, dim);
+      if (sound && negative.sound) {
+        chosen_row<T, R>(a, task, weights.chosen, pair, negative, seed, m, lane, dim, grad, margin);
+      }
+    }
+
+    merge_teams<R::kTeamSize>(grad.u);
+    merge_teams<R::kTeamSize>(grad.p);
+    merge_teams<R::kTeamSize>(grad.gate);
+    if (team == 0) {
+      const int64_t own = offset_of(a, task.pair, task.hop);
+      F::template write<F::Write::kStore>(a.grad_user_gate + own, lane, dim, grad.gate);
+      if (is_deterministic(a)) {
+        F::template write<F::Write::kStore>(a.pair_user + own, lane, dim, grad.u);
+        F::template write<F::Write::kStore>(a.pair_item + own, lane, dim, grad.p);
+      } else {
+        F::template write<F::Write::kAtomic>(a.grad_user_hops + offset_of(a, task.user, task.hop), lane, dim, grad.u);
+        F::template write<F::Write::kAtomic>(a.grad_item_hops + offset_of(a, task.positive, task.hop), lane, dim, grad.p);
+      }
+    }
+    if (is_deterministic(a) && U::leads()) {
+      a.hop_weights[index] = make_float4(weights.log_sum, weights.chosen.score, weights.chosen.margin, 0.0f);
+    }
+  }
+
+  sync_unit<R::kTeamSize>();
+  float* margins = a.margins + U::first_task() * (a.dim + 1);
+  for (int i = static_cast<int>(threadIdx.x) % U::kSize; i <= dim; i += U::kSize) margins[i] = margin[i];
+}
+
+// The deterministic path's second pass: the first team of an item's entries in neg_sorted goes through them all.
+template <typename T, typename R>
+__global__ void __launch_bounds__(kThreads, 4) item_kernel(const AnsBackwardArgs<T> a) {
+  using F = typename R::Float;
+  constexpr int kTeam = R::kTeamSize;
+  const int lane = static_cast<int>(threadIdx.x) % kTeam, dim = static_cast<int>(a.dim);
+  const int64_t n_entries = a.n_pairs * a.n_negatives;
+  const int64_t index = blockIdx.x * static_cast<int64_t>(kThreads / kTeam) + threadIdx.x / kTeam;
+  const int64_t first = index / a.n_hops, hop = index % a.n_hops;
+  if (first >= n_entries) return;
+  const int64_t item = __ldg(a.neg_sorted + first);
+  if (item < 0 || item >= a.n_items || (first > 0 && __ldg(a.neg_sorted + first - 1) == item)) return;
+
+  const int64_t at = offset_of(a, item, hop);
+  float w[kValues], n[kValues], item_gate[kValues], grad_n[kValues] = {}, grad_gate[kValues] = {};
+  R::load(a.margin_weight, lane, dim, w);
+  R::load(a.item_hops + at, lane, dim, n);
+  R::load(a.item_gate + at, lane, dim, item_gate);
+  for (int64_t entry = first; entry < n_entries && __ldg(a.neg_sorted + entry) == item; ++entry) {
+    const int64_t order = __ldg(a.neg_order + entry), m = order % a.n_negatives;
+    const int64_t task_index = order / a.n_negatives * a.n_hops + hop;
+    const Task task = task_at(a, task_index);
+    if (!task.sound || m >= task.count) continue;
+    const PairRows pair = load_pair<R>(a, task, lane, dim);
+    HopWeights weights = weights_of_count(a, task);
+    const float4 kept = __ldg(a.hop_weights + task_index);
+    weights.log_sum = kept.x;
+    weights.chosen = {kept.y, kept.z, 0.0f};
+    const RowWeights<float> row = row_weights(a, weights, task_index, m);
+    const bool chosen = __ldg(a.selected + task_index) == m;
+#pragma unroll
+    for (int i = 0; i < kValues; ++i) {
+      const float gate = sigmoid(item_gate[i] * pair.gate[i]);
+      const RowGradient<float> e = backward_element(pair.u[i], pair.p[i], n[i], gate, row);
+      float gates = e.gates;
+      grad_n[i] += e.n;
+      if (chosen) {
+        const SelectedGradient<float> s =
+            selected_element(pair.u[i], pair.p[i], n[i], w[i], gate, 0.0f, weights.chosen);
+        grad_n[i] += s.n;
+        gates += s.gates;
+      }
+      grad_gate[i] += gates * pair.gate[i];
+    }
+  }
+  F::template write<F::Write::kStore>(a.grad_item_hops + at, lane, dim, grad_n);
+  F::template write<F::Write::kStore>(a.grad_item_gate + at, lane, dim, grad_gate);
+}
+
+// to[id] += Σ rows[order[i]] over the i of sorted that hold id, in their order. One warp for the first of each id.
+__global__ void __launch_bounds__(kThreads) add_rows_kernel(const float* rows, const int64_t* sorted, const int64_t* order,
+                                                            int64_t n_rows, int64_t n_ids, int64_t width, float* to) {
+  const int64_t first = blockIdx.x * static_cast<int64_t>(kWarps) + threadIdx.x / kWarp;
+  if (first >= n_rows) return;
+  const int64_t id = __ldg(sorted + first);
+  if (id < 0 || id >= n_ids || (first > 0 && __ldg(sorted + first - 1) == id)) return;
+  for (int64_t column = threadIdx.x % kWarp; column < width; column += kWarp) {
+    float sum = to[id * width + column];
+    for (int64_t i = first; i < n_rows && __ldg(sorted + i) == id; ++i) sum += __ldg(rows + __ldg(order + i) * width + column);
+    to[id * width + column] = sum;
+  }
+}
+
+// Sums of the columns of margins [n_units, dim + 1]: 32 columns a block, 32 threads a column.
+__global__ void __launch_bounds__(kWarp * kWarp)
+    margin_kernel(const float* margins, int64_t n_units, int64_t dim, float* grad_weight, float* grad_bias) {
+  const int64_t column = blockIdx.x * static_cast<int64_t>(kWarp) + threadIdx.x;
+  float sum = 0.0f;
+  if (column <= dim) {
+    for (int64_t unit = threadIdx.y; unit < n_units; unit += kWarp) sum += __ldg(margins + unit * (dim + 1) + column);
+  }
+  float* shared = dynamic_shared<float>();  // [32, 33]
+  shared[threadIdx.y * (kWarp + 1) + threadIdx.x] = sum;
+  __syncthreads();
+  // Warp y adds up column y.
+  sum = shared[threadIdx.x * (kWarp + 1) + threadIdx.y];
+  for (int offset = kWarp / 2; offset > 0; offset /= 2) sum += __shfl_xor_sync(kAllLanes, sum, offset);
+  const int64_t mine = blockIdx.x * static_cast<int64_t>(kWarp) + threadIdx.y;
+  if (threadIdx.x == 0 && mine < dim) grad_weight[mine] = sum;
+  if (threadIdx.x == 0 && mine == dim) *grad_bias = sum;
+}
+
+unsigned blocks_for(int64_t work, int64_t a_block) { return static_cast<unsigned>((work + a_block - 1) / a_block); }
+
+template <typename R>
+unsigned backward_blocks(int64_t n_tasks) {
+  using U = Unit<R::kTeamSize>;
+  return grid_for((n_tasks + U::kUnits - 1) / U::kUnits, kBackwardBlocks<R>);
+}
+
+}  // namespace
+
+int64_t ans_backward_units(int64_t n_tasks, int64_t dim) {
+  int64_t units = 0;
+  with_row<float>(dim, [&](auto row) {
+    using R = decltype(row);
+    units = int64_t{backward_blocks<R>(n_tasks)} * Unit<R::kTeamSize>::kUnits;
+  });
+  return units;
+}
+
+template <typename T>
+void ans_terms_backward(const AnsBackwardArgs<T>& args, cudaStream_t stream) {
+  const int64_t n_tasks = args.n_pairs * args.n_hops, n_entries = args.n_pairs * args.n_negatives;
+  const int64_t width = args.n_hops * args.dim;
+  if (n_tasks == 0) return;
+  with_row<T>(args.dim, [&](auto row) {
+    using R = decltype(row);
+    using U = Unit<R::kTeamSize>;
+    constexpr int64_t teams = kThreads / R::kTeamSize;
+    ANS_LAUNCH((selected_kernel<T, R>), dim3(grid_for((n_tasks + teams - 1) / teams, 4)), dim3(kThreads),
+               U::kSharedBytes, stream, args);
+    ANS_LAUNCH((backward_kernel<T, R>), dim3(backward_blocks<R>(n_tasks)), dim3(kThreads),
+               U::kUnits * (args.dim + 1) * sizeof(float), stream, args);
+    if (args.hop_weights != nullptr && n_entries > 0) {
+      ANS_LAUNCH((item_kernel<T, R>), dim3(blocks_for(n_entries * args.n_hops, teams)), dim3(kThreads), 0, stream, args);
+    }
+  });
+  if (args.hop_weights != nullptr) {
+    const dim3 blocks(blocks_for(args.n_pairs, kWarps));
+    ANS_LAUNCH(add_rows_kernel, blocks, dim3(kThreads), 0, stream, args.pair_user, args.users_sorted, args.users_order,
+               args.n_pairs, args.n_users, width, args.grad_user_hops);
+    ANS_LAUNCH(add_rows_kernel, blocks, dim3(kThreads), 0, stream, args.pair_item, args.pos_sorted, args.pos_order,
+               args.n_pairs, args.n_items, width, args.grad_item_hops);
+  }
+  const int64_t units = ans_backward_units(n_tasks, args.dim);
+  ANS_LAUNCH(margin_kernel, dim3(blocks_for(args.dim + 1, kWarp)), dim3(kWarp, kWarp),
+             kWarp * (kWarp + 1) * sizeof(float), stream, args.margins, units, args.dim, args.grad_margin_weight,
+             args.grad_margin_bias);
+}
+
+template void ans_terms_backward<float>(const AnsBackwardArgs<float>&, cudaStream_t);
+template void ans_terms_backward<__nv_bfloat16>(const AnsBackwardArgs<__nv_bfloat16>&, cudaStream_t);
+template void ans_terms_backward<__half>(const AnsBackwardArgs<__half>&, cudaStream_t);
+
+}  // namespace ans::cuda

@@ -1,0 +1,73 @@
+// What the kernels are compiled against: CUDA under nvcc; elsewhere tests/simt, which runs the same files on the CPU.
+#pragma once
+
+#include <cstdint>
+
+#include "common/inline.h"
+
+#if defined(__CUDACC__)
+
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+#include <cuda_runtime.h>
+
+#define ANS_LAUNCH(kernel, grid, block, shared_bytes, stream, ...) \
+  kernel<<<(grid), (block), (shared_bytes), (stream)>>>(__VA_ARGS__)
+
+namespace ans::cuda {
+
+template <typename T>
+__device__ inline T* dynamic_shared() {
+  extern __shared__ float4 ans_shared[];
+  return reinterpret_cast<T*>(ans_shared);
+}
+
+// Multiprocessors of the current device.
+inline int multiprocessors() {
+  int device = 0, count = 1;
+  cudaGetDevice(&device);
+  cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device);
+  return count;
+}
+
+}  // namespace ans::cuda
+
+#else
+
+#include "cuda_names.h"
+
+#define ANS_LAUNCH(kernel, grid, block, shared_bytes, stream, ...) \
+  (static_cast<void>(stream), simt::launch((grid), (block), (shared_bytes), [&] { kernel(__VA_ARGS__); }))
+
+namespace ans::cuda {
+
+template <typename T>
+T* dynamic_shared() {
+  return static_cast<T*>(simt::Block::current()->shared());
+}
+
+inline int multiprocessors() { return simt::multiprocessors; }
+
+}  // namespace ans::cuda
+
+#endif
+
+namespace ans::cuda {
+
+constexpr unsigned kAllLanes = 0xffffffffu;
+
+// Blocks for `work` blocks' worth of work in kernels that stride over the grid: `a_processor` for each multiprocessor
+// at most.
+inline unsigned grid_for(int64_t work, int64_t a_processor) {
+  const int64_t most = multiprocessors() * a_processor;
+  return static_cast<unsigned>(work < most ? work : most);
+}
+
+// A seed known at launch, or one that is read on the device, so that a captured graph can be replayed with another.
+struct Seed {
+  const int64_t* on_device;  // or null
+  uint64_t value;
+  __device__ uint64_t get() const { return on_device ? static_cast<uint64_t>(*on_device) : value; }
+};
+
+}  // namespace ans::cuda

@@ -1,0 +1,52 @@
+"""Compiles CUDA sources with g++ against tests/simt's headers, into libraries named by the hash of what went in."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+BUILD = ROOT / "build/simt"
+FLAGS = (
+    "-std=c++20 -O1 -g1 -fPIC -Wall -Wextra -Werror -Wno-unknown-pragmas -Wno-ignored-attributes -fno-strict-aliasing"
+).split()
+SANITIZERS = "-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer".split()
+
+
+def compile_library(sources: list[Path], sanitize: bool = False) -> Path:
+    """A shared library of `sources` (.cu or .cpp), compiled unless that was done before."""
+    flags = [*FLAGS, *(SANITIZERS if sanitize else []), f"-I{ROOT / 'csrc'}", f"-I{HERE}"]
+    headers = sorted([*ROOT.glob("csrc/common/*.h"), *ROOT.glob("csrc/cuda/*.h"), *HERE.glob("*.h")])
+    text = " ".join(flags).encode() + b"".join(path.read_bytes() for path in [*headers, *sources])
+    folder = BUILD / hashlib.sha256(text).hexdigest()[:16]
+    library = folder / "kernels.so"
+    if library.exists():
+        return library
+    folder.mkdir(parents=True, exist_ok=True)
+    compiler = os.environ.get("CXX", "g++")
+
+    def compile_(source: Path) -> Path:
+        target = folder / f"{source.stem}.o"
+        subprocess.run([compiler, *flags, "-x", "c++", "-c", source, "-o", target], check=True)
+        return target
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        objects = list(pool.map(compile_, sources))
+    unfinished = folder / f"kernels.{os.getpid()}.so"
+    subprocess.run([compiler, *flags, "-shared", *objects, "-o", unfinished], check=True)
+    unfinished.rename(library)  # at once, should two test runs build side by side
+    return library
+
+
+def load_kernels() -> ctypes.CDLL:
+    """The library of all kernels; under AddressSanitizer (SIMT_SANITIZE=1) when the process was started with it."""
+    kernels = [source for source in sorted(ROOT.glob("csrc/cuda/*.cu")) if source.stem != "library"]
+    library = ctypes.CDLL(compile_library([*kernels, HERE / "driver.cpp"], os.environ.get("SIMT_SANITIZE") == "1"))
+    library.last_failure.restype = ctypes.c_char_p
+    library.count_chunks.restype = library.count_units.restype = ctypes.c_int64
+    return library

@@ -1,0 +1,228 @@
+"""The CUDA operators as the SIMT harness runs them: torch CPU tensors in and out, like csrc/cuda/library.cu on a GPU.
+
+Outputs and scratch start as NaN (ids as a large number), so that what a kernel leaves unwritten shows.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from ctypes import c_float, c_int64, c_uint64, c_void_p
+from functools import cache
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from tests.simt.build import load_kernels
+
+NAMES = {torch.float32: "float32", torch.bfloat16: "bfloat16", torch.float16: "float16"}
+UNWRITTEN = 2**62
+
+
+class KernelFailure(Exception):
+    """The harness found the kernel doing what hardware leaves undefined."""
+
+
+class Seed(ctypes.Structure):
+    _fields_ = (("on_device", c_void_p), ("value", c_uint64))
+
+
+def _fields(pointers: str, numbers: str = "") -> list[tuple[str, type]]:
+    return [(name, c_void_p) for name in pointers.split()] + [(name, c_int64) for name in numbers.split()]
+
+
+class PropagateArgs(ctypes.Structure):
+    _fields_ = (
+        *_fields("indptr indices scale", "n_nodes n_indices dim n_layers"),
+        *_fields("x", "x_row"),
+        *_fields("add", "add_row add_hop"),
+        *_fields("out", "out_row out_hop"),
+        *_fields("scratch partials"),
+    )
+
+
+class SampleArgs(ctypes.Structure):
+    _fields_ = (
+        *_fields("indptr indices", "n_indices"),
+        *_fields("users", "n_rows n_users n_items n_negatives first_item"),
+        ("seed", Seed),
+        *_fields("out"),
+    )
+
+
+class NoiseArgs(ctypes.Structure):
+    _fields_ = (("seed", Seed), *_fields("", "n_rows dim"), *_fields("out"))
+
+
+ANS_TABLES = "user_hops item_hops user_gate item_gate margin_weight margin_bias users pos_items neg_items neg_count"
+ANS_FIELDS = (
+    *_fields(ANS_TABLES, "n_users n_items n_pairs n_negatives n_hops dim"),
+    ("eps", c_float),
+    ("noise_scale", c_float),
+    ("seed", Seed),
+)
+
+
+class ForwardArgs(ctypes.Structure):
+    _fields_ = (*ANS_FIELDS, *_fields("terms selected saved hop_terms"))
+
+
+SORTED = "users_sorted users_order pos_sorted pos_order neg_sorted neg_order"
+
+
+class BackwardArgs(ctypes.Structure):
+    _fields_ = (
+        *ANS_FIELDS,
+        *_fields("grad_terms selected saved grad_user_gate grad_margin_weight grad_margin_bias"),
+        *_fields("grad_user_hops grad_item_hops grad_item_gate hop_sums margins"),
+        *_fields("hop_weights pair_user pair_item", ""),
+        *_fields(SORTED),
+    )
+
+
+@cache
+def library() -> ctypes.CDLL:
+    return load_kernels()
+
+
+def run(name: str, args: ctypes.Structure) -> None:
+    if getattr(library(), name)(ctypes.byref(args)):
+        raise KernelFailure(library().last_failure().decode())
+
+
+def unwritten(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    return torch.full(shape, torch.nan if dtype.is_floating_point else UNWRITTEN, dtype=dtype)
+
+
+def seed_of(seed: int | Tensor) -> Seed:
+    """By value, or read by the kernel from the memory of a tensor."""
+    if isinstance(seed, Tensor):
+        return Seed(seed.data_ptr(), 0)
+    return Seed(None, seed % 2**64)
+
+
+def _address(tensor: Tensor | None) -> int | None:
+    assert tensor is None or tensor.is_contiguous()
+    return None if tensor is None else tensor.data_ptr()
+
+
+def _partials(n_nodes: int, n_indices: int, dim: int) -> Tensor:
+    return unwritten(2, library().count_chunks(c_int64(n_nodes), c_int64(n_indices)), dim)
+
+
+def propagate(x: Tensor, indptr: Tensor, indices: Tensor, scale: Tensor, n_layers: int) -> Tensor:
+    n, dim = x.shape
+    out = unwritten(n, n_layers + 1, dim, dtype=x.dtype)
+    out[:, 0] = x
+    partials = _partials(n, len(indices), dim)
+    row = (n_layers + 1) * dim
+    graph = (_address(indptr), _address(indices), _address(scale), n, len(indices))
+    args = PropagateArgs(*graph, dim, n_layers, _address(x), dim, None, 0, 0, _address(out), row, dim, None)
+    args.partials = _address(partials)
+    run(f"propagate_{NAMES[x.dtype]}", args)
+    return out
+
+
+def propagate_backward(grad: Tensor, indptr: Tensor, indices: Tensor, scale: Tensor) -> Tensor:
+    n, hops, dim = grad.shape
+    out, row, width = unwritten(n, dim, dtype=grad.dtype), hops * dim, grad.element_size() * dim
+    if hops == 1:
+        return grad[:, 0].clone()
+    scratch = unwritten(2, n, dim, dtype=grad.dtype)
+    partials = _partials(n, len(indices), dim)
+    last = grad.data_ptr() + (hops - 1) * width
+    graph = (_address(indptr), _address(indices), _address(scale), n, len(indices))
+    args = PropagateArgs(*graph, dim, hops - 1, last, row, last, row, -dim, _address(out), dim, 0)
+    args.scratch, args.partials = _address(scratch), _address(partials)
+    run(f"propagate_{NAMES[grad.dtype]}", args)
+    return out
+
+
+def sample_negatives(
+    indptr: Tensor,
+    indices: Tensor,
+    users: Tensor,
+    n_users: int,
+    n_items: int,
+    n_negatives: int,
+    seed: int | Tensor,
+    first_item: int,
+) -> Tensor:
+    out = unwritten(len(users), n_negatives, dtype=torch.int64)
+    sizes = (len(users), n_users, n_items, n_negatives, first_item)
+    graph = (_address(indptr), _address(indices), len(indices))
+    run("sample_negatives_", SampleArgs(*graph, _address(users), *sizes, seed_of(seed), _address(out)))
+    return out
+
+
+def ans_noise(seed: int | Tensor, n_rows: int, dim: int) -> Tensor:
+    out = unwritten(n_rows, dim)
+    run("ans_noise_", NoiseArgs(seed_of(seed), n_rows, dim, _address(out)))
+    return out
+
+
+class AnsInputs(NamedTuple):
+    user_hops: Tensor
+    item_hops: Tensor
+    user_gate: Tensor
+    item_gate: Tensor
+    margin_weight: Tensor
+    margin_bias: Tensor
+    users: Tensor
+    pos_items: Tensor
+    neg_items: Tensor
+    neg_count: Tensor | None
+
+    def sizes(self) -> tuple[int, ...]:
+        """n_users, n_items, B, M, H, D"""
+        (n_users, hops, dim), (pairs, negatives) = self.user_hops.shape, self.neg_items.shape
+        return n_users, len(self.item_hops), pairs, negatives, hops, dim
+
+
+def _fill(args: ctypes.Structure, **tensors: Tensor | None) -> None:
+    for name, tensor in tensors.items():
+        setattr(args, name, _address(tensor))
+
+
+def ans_terms_forward(
+    inputs: AnsInputs, eps: float, noise_scale: float, seed: int | Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    _, _, pairs, negatives, hops, _ = inputs.sizes()
+    terms, saved = unwritten(4), unwritten(pairs, hops, 3, negatives)
+    selected, hop_terms = unwritten(pairs, hops, dtype=torch.int64), unwritten(pairs, hops, 4)
+    args = ForwardArgs(*map(_address, inputs), *inputs.sizes(), eps, noise_scale, seed_of(seed))
+    _fill(args, terms=terms, selected=selected, saved=saved, hop_terms=hop_terms)
+    run(f"forward_{NAMES[inputs.user_hops.dtype]}", args)
+    return terms, selected, saved
+
+
+def ans_terms_backward(
+    grad_terms: Tensor,
+    inputs: AnsInputs,
+    eps: float,
+    noise_scale: float,
+    seed: int | Tensor,
+    selected: Tensor,
+    saved: Tensor,
+    deterministic: bool,
+) -> tuple[Tensor, ...]:
+    n_users, n_items, pairs, _, hops, dim = inputs.sizes()
+    grads = {
+        "grad_user_hops": torch.zeros(n_users, hops, dim),
+        "grad_item_hops": torch.zeros(n_items, hops, dim),
+        "grad_user_gate": unwritten(pairs, hops, dim),
+        "grad_item_gate": torch.zeros(n_items, hops, dim),
+        "grad_margin_weight": unwritten(dim),
+        "grad_margin_bias": unwritten(1),
+    }
+    units = library().count_units(c_int64(pairs * hops), c_int64(dim))
+    scratch = {"hop_sums": unwritten(pairs, hops, 4), "margins": unwritten(units, dim + 1)}
+    if deterministic:
+        scratch |= {"hop_weights": unwritten(pairs, hops, 4)}
+        scratch |= {name: unwritten(pairs, hops, dim) for name in ("pair_user", "pair_item")}
+        for name, ids in (("users", inputs.users), ("pos", inputs.pos_items), ("neg", inputs.neg_items.flatten())):
+            scratch[f"{name}_sorted"], scratch[f"{name}_order"] = ids.sort(stable=True)
+    args = BackwardArgs(*map(_address, inputs), *inputs.sizes(), eps, noise_scale, seed_of(seed))
+    _fill(args, grad_terms=grad_terms, selected=selected, saved=saved, **grads, **scratch)
+    run(f"backward_{NAMES[inputs.user_hops.dtype]}", args)
+    return tuple(grads.values())
