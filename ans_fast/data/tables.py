@@ -117,9 +117,11 @@ class Table:
         if not quoted:  # pandas does not check the number of values where it skips columns
             self._check_widths()
         try:
-            frame = pd.read_csv(
-                io.BytesIO(self._data), sep=self.sep, usecols=None if quoted else used, dtype=types, low_memory=False
-            )
+            columns = None if quoted else used
+            with np.errstate(invalid="ignore"):  # a float too large for an id: the ValueError is enough
+                frame = pd.read_csv(
+                    io.BytesIO(self._data), sep=self.sep, usecols=columns, dtype=types, low_memory=False
+                )
         except pd.errors.ParserError as error:
             said = str(error).strip().splitlines()[-1].removeprefix("Error tokenizing data. C error: ")
             raise UserError(f"{self.path} is malformed: {said}") from None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import re
 from pathlib import Path
 
 import numpy as np
@@ -36,12 +38,17 @@ def _read(raw: Path, utc_offset: float) -> pd.DataFrame:
     """user, item int64, time, label and context of the 5-core (one pass, as published) of ratings.dat."""
     path = raw if raw.is_file() else raw / "ratings.dat"
     text = read_bytes(path)
-    for number, line in enumerate(text.splitlines(), 1):
-        parts = line.split(b"::")
-        if len(parts) != 4 or not all(part.isdigit() for part in parts):
-            raise UserError(f"{path} line {number}: expected UserID::MovieID::Rating::Timestamp, got {line[:40]!r}")
-    values = np.array(text.replace(b"::", b" ").split(), np.int64).reshape(-1, 4)
-    rows = pd.DataFrame(values, columns=["user", "item", "rating", "time"])
+    try:  # "1::1193::5::978300760" at single colons: every second column is empty
+        table = pd.read_csv(io.BytesIO(text), sep=":", header=None, dtype=dict.fromkeys((0, 2, 4, 6), np.int64))
+        whole = table.shape[1] == 7 and table[[1, 3, 5]].isna().all(axis=None)
+    except ValueError:
+        whole = False
+    if not whole:
+        for number, line in enumerate(text.splitlines(), 1):
+            if not re.fullmatch(rb"\d+::\d+::\d+::\d+", line):
+                raise UserError(f"{path} line {number}: expected UserID::MovieID::Rating::Timestamp, got {line[:40]!r}")
+        raise UserError(f"{path} is malformed")
+    rows = table[[0, 2, 4, 6]].set_axis(["user", "item", "rating", "time"], axis=1)
     rows["label"] = (rows.rating >= 4).astype(np.int64)
     return add_time_context(k_core(rows, rounds=1), utc_offset)
 

@@ -1,0 +1,182 @@
+"""`python -m ans_fast.data`: convert, describe, and mistakes as one line and exit status 2."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ans_fast.data import load
+from ans_fast.data.__main__ import main
+from tests.conftest import ROOT, real_data
+
+
+@pytest.fixture
+def adjacency(tmp_path: Path) -> Path:
+    folder = tmp_path / "lists"
+    folder.mkdir()
+    (folder / "train.txt").write_text("0 5 7 1\n1 7 2 \n2\n3 1\n")
+    (folder / "test.txt").write_text("0 2\n1\n3 5 7\n")
+    return folder
+
+
+@pytest.fixture
+def atomic(tmp_path: Path) -> Path:
+    folder = tmp_path / "films"
+    folder.mkdir()
+    lines = [f"u{u}\ti{u * 12 + t}\t{t % 5 + 1}\t{t}" for u in range(20) for t in range(12)]
+    (folder / "films.inter").write_text(
+        "\n".join(["user_id:token\titem_id:token\trating:float\ttimestamp:float", *lines])
+    )
+    return folder
+
+
+def test_convert_adjacency(adjacency: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert main(["convert", str(adjacency), "--out", str(tmp_path / "data")]) == 0
+    assert "adjacency lists, its own split" in capsys.readouterr().out
+    data = load(tmp_path / "data", "lists")
+    assert (data.n_users, data.n_items) == (4, 5)  # users 0, 1, 3; items 1, 2, 5, 7
+    train = {*zip(data.train.users.tolist(), data.train.items.tolist(), strict=True)}
+    dev = {*zip(data.dev.users.tolist(), data.dev.items.tolist(), strict=True)}
+    assert train | dev == {(1, 3), (1, 4), (1, 1), (2, 4), (2, 2), (3, 1)}
+    assert sorted(user for user, _ in dev) == [1, 2]
+    assert [*zip(data.test.users, data.test.items, strict=True)] == [(1, 2), (3, 3), (3, 4)]
+    assert data.test.neg_items is None
+
+
+def test_convert_atomic(atomic: Path, tmp_path: Path) -> None:
+    assert main(["convert", str(atomic), "--out", str(tmp_path / "data"), "--name", "f", "--min_rating", "2"]) == 0
+    data = load(tmp_path / "data", "f")
+    assert data.test.neg_items.shape == (20, 99)
+    assert data.test.times.tolist() == [11] * 20
+    assert data.dev.times.tolist() == [9] * 20
+    assert main(["convert", str(atomic / "films.inter"), "--out", str(tmp_path / "data"), "--neg_items", "0"]) == 0
+    assert load(tmp_path / "data", "films").test.neg_items is None
+
+
+def test_convert_given_atomic(atomic: Path, tmp_path: Path) -> None:
+    text = (atomic / "films.inter").read_text()
+    for name in ("train", "valid", "test"):
+        (atomic / f"films.{name}.inter").write_text(text)
+    (atomic / "films.inter").unlink()
+    assert main(["convert", str(atomic), "--out", str(tmp_path / "data")]) == 0
+    assert len(load(tmp_path / "data", "films").dev) == 240
+
+
+@pytest.mark.parametrize("name", ["ml-100k", "gowalla"])
+def test_convert_real(name: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert main(["convert", str(real_data(name)), "--out", str(tmp_path)]) == 0
+    data = load(tmp_path, name)
+    rows = len(data.train) + len(data.dev) + len(data.test)
+    expected = {"ml-100k": (943, 1682, 100_000), "gowalla": (29_858, 40_981, 810_128 + 217_242)}[name]
+    assert (data.n_users - 1, data.n_items - 1, rows) == expected
+    assert main(["describe", name, "--path", str(tmp_path), "--plot", str(tmp_path / "x.png")]) == 0
+    assert f"{expected[0]:,} ids" in capsys.readouterr().out
+    assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("mode", ["TopK", "CTR", "Impression"])
+def test_describe(write, mode: str, capsys: pytest.CaptureFixture) -> None:
+    folder = write(labelled=mode != "TopK")
+    assert main(["describe", "small", "--path", str(folder.parent), "--mode", mode]) == 0
+    assert {"TopK": "2 rows of 2 users, 2 neg_items each", "CTR": "33.3% clicks", "Impression": "1 lists of 1 users"}[
+        mode
+    ] in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ("describe nothing --path {tmp}", "no data set 'nothing' in"),
+        ("describe lists --path {tmp} --plot {tmp}/no/x.png", "train.csv is missing"),
+        ("prepare ML_1MTOPK --raw {tmp}/no", "does not exist; unpack the original download there"),
+        ("prepare ML_1MTOPK --raw {tmp}/lists", "ratings.dat is missing"),
+        ("prepare MIND --raw {tmp}/lists", "has no behaviors.tsv"),
+        ("prepare Toys --raw {tmp}/lists", "has neither reviews_Toys_5.json"),
+        ("prepare ../x --raw {tmp}/lists", "name must be one of ML_1MTOPK"),
+        ("convert {tmp}/no", "no such file or folder"),
+        ("convert {tmp}", "0 .inter files and no train.txt"),
+        ("convert {tmp}/lists --min_rating 3", "--min_rating needs ratings"),
+        ("convert {tmp}/lists --name a/b", "--name must be a plain folder name, got 'a/b'"),
+        ("convert {tmp}/films --split given --out {tmp}", "has no split of its own; use --split leave_one_out"),
+        ("convert {tmp}/films --min_rating 9 --out {tmp}", "has no rating of at least 9"),
+        ("convert {tmp}/films --out {tmp}/films/films.inter", "cannot write"),
+    ],
+)
+def test_mistakes(arguments: str, expected: str, adjacency: Path, atomic: Path, tmp_path, capsys, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    assert main(arguments.format(tmp=tmp_path).split()) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("error: ")
+    assert captured.err.count("\n") == 1
+    assert expected in captured.err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", ["train", "test"])
+def test_mangled_adjacency(adjacency: Path, tmp_path: Path, name: str, capsys: pytest.CaptureFixture) -> None:
+    for text, expected in (("0 1 x\n", "line 1: expected whole numbers"), ("0 1\n2 -3\n", "line 2"), ("", "is empty")):
+        (adjacency / f"{name}.txt").write_text(text)
+        assert main(["convert", str(adjacency), "--out", str(tmp_path / "data")]) == 2
+        assert expected in capsys.readouterr().err
+
+
+def test_process() -> None:
+    """The module as a command: help with defaults, a mistake without a traceback."""
+    command = [sys.executable, "-m", "ans_fast.data"]
+    shown = subprocess.run([*command, "describe", "--help"], capture_output=True, text=True, cwd=ROOT)
+    assert shown.returncode == 0
+    assert "(default: data/)" in " ".join(shown.stdout.split())
+    wrong = subprocess.run([*command, "describe", "x", "--path", "/nowhere"], capture_output=True, text=True, cwd=ROOT)
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert (
+        wrong.stderr == "error: no data set 'x' in /nowhere (no folder /nowhere/x); no data set is there; "
+        "give its folder's parent as --path\n"
+    )
+
+
+def open_once_read(pipe: Path, reader: subprocess.Popen) -> int:
+    """Opens a named pipe for writing as soon as the reader has it open; a minute at most."""
+    for _ in range(600):
+        try:
+            return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:
+            assert reader.poll() is None, reader.communicate()
+            time.sleep(0.1)
+    reader.kill()
+    raise AssertionError("the command did not come to read its file")
+
+
+def test_interrupt(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "ratings.dat")  # reading waits for a writer
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ans_fast.data", "prepare", "ML_1MTOPK", "--raw", str(tmp_path), "--out", str(tmp_path)],
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # a background job may ignore it
+    )
+    pipe = open_once_read(tmp_path / "ratings.dat", process)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    os.close(pipe)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    assert [path.name for path in tmp_path.iterdir()] == ["ratings.dat"]
+
+
+def test_seed_changes_the_draws(atomic: Path, tmp_path: Path) -> None:
+    for name, seed in (("a", "0"), ("b", "0"), ("c", "1")):
+        assert main(["convert", str(atomic), "--out", str(tmp_path / "data"), "--name", name, "--seed", seed]) == 0
+    a, b, c = (load(tmp_path / "data", name).test.neg_items for name in "abc")
+    assert np.array_equal(a, b)
+    assert not np.array_equal(a, c)
