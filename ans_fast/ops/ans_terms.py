@@ -128,7 +128,8 @@ def _check_ranges(
 def _(user_hops: Tensor, *inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
     users, neg_items = inputs[5], inputs[7]
     pairs, hops, negatives = users.shape[0], user_hops.shape[1], neg_items.shape[1]
-    return user_hops.new_empty(4), users.new_empty(pairs, hops), user_hops.new_empty(pairs, hops, 3, negatives)
+    sums = user_hops.new_empty(0, dtype=torch.promote_types(user_hops.dtype, torch.float32))  # float32 of 16-bit rows
+    return sums.new_empty(4), users.new_empty(pairs, hops), sums.new_empty(pairs, hops, 3, negatives)
 
 
 @torch.library.register_fake("ans_fast::ans_terms_backward")

@@ -12,7 +12,7 @@ namespace {
 constexpr int kThreads = 128;
 constexpr int kInFlight = 4;  // neighbours' rows that a lane loads before it adds them
 
-// One layer: out[i] = scale[i] Σ_j scale[j] x[j] + add[i].
+// One layer: out[i] = factor · (scale[i] Σ_j scale[j] x[j] + add[i]).
 template <typename T>
 struct Layer {
   const int64_t* indptr;
@@ -23,6 +23,7 @@ struct Layer {
   const T* add;
   T* out;
   int64_t x_row, add_row, out_row;
+  float factor;
   float* partials;  // [2, n_chunks, dim]: what chunks hold of rows that they share
 };
 
@@ -64,7 +65,7 @@ __device__ __forceinline__ void finish_row(const Layer<T>& a, int64_t row, int64
   float add[kValues] = {};
   if (a.add) R::load(a.add + row * a.add_row + column, lane, dim, add);
 #pragma unroll
-  for (int i = 0; i < kValues; ++i) total[i] = scale * total[i] + add[i];
+  for (int i = 0; i < kValues; ++i) total[i] = a.factor * (scale * total[i] + add[i]);
   R::store(a.out + row * a.out_row + column, lane, dim, total);
 }
 
@@ -162,12 +163,13 @@ void propagate(const PropagateArgs<T>& args, cudaStream_t stream) {
   if (args.n_nodes == 0 || args.dim == 0) return;
   Layer<T> layer = {args.indptr, args.indices, args.scale, args.n_nodes, args.n_indices, args.dim,
                     chunk_size(args.n_nodes + args.n_indices), propagate_chunks(args.n_nodes, args.n_indices),
-                    args.x, nullptr, nullptr, args.x_row, args.add_row, 0, args.partials};
+                    args.x, nullptr, nullptr, args.x_row, args.add_row, 0, 1.0f, args.partials};
   for (int64_t k = 1; k <= args.n_layers; ++k) {
     const bool to_out = args.out_hop != 0 || k == args.n_layers;
     layer.add = args.add ? args.add + k * args.add_hop : nullptr;
     layer.out = to_out ? args.out + k * args.out_hop : args.scratch + k % 2 * args.n_nodes * args.dim;
     layer.out_row = to_out ? args.out_row : args.dim;
+    layer.factor = args.out_hop == 0 && k == args.n_layers ? args.factor : 1.0f;
     run_layer(layer, stream);
     layer.x = layer.out;
     layer.x_row = layer.out_row;

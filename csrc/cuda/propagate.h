@@ -18,8 +18,9 @@ struct PropagateArgs {
   int64_t x_row;
   const T* add;  // of layer k: add + k * add_hop, or null for nothing
   int64_t add_row, add_hop;
-  T* out;  // layer k is written to out + k * out_hop; with out_hop = 0 only the last one is
+  T* out;  // layer k is written to out + k * out_hop; with out_hop = 0 only the last one is, times `factor`
   int64_t out_row, out_hop;
+  float factor;
   T* scratch;       // [2, n_nodes, dim] with out_hop = 0 and several layers
   float* partials;  // [2, propagate_chunks(…), dim]
 };
