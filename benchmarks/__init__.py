@@ -1,0 +1,1 @@
+"""Speed and memory of the operators and of an ANS epoch, against plain PyTorch: `python -m benchmarks.report`."""

@@ -1,0 +1,184 @@
+"""What is measured: sizes, and inputs made from them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ans_fast import BipartiteGraph
+
+ROOT = Path(__file__).resolve().parent.parent
+THREADS = 2
+
+
+def _listed(**sizes: int) -> str:
+    return " ".join(f"{name}={size}" for name, size in sizes.items())
+
+
+def _swept(base, **sweep: tuple[int, ...]) -> list:
+    """`base`, then `base` with one size changed at a time."""
+    changed = [replace(base, **{name: value}) for name, values in sweep.items() for value in values]
+    return list(dict.fromkeys([base, *changed]))
+
+
+# --- Graphs ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class GraphSize:
+    users: int
+    items: int
+    edges: int
+
+    def __str__(self) -> str:
+        return _listed(users=self.users, items=self.items, edges=self.edges)
+
+
+ML_100K = GraphSize(943, 1_682, 80_000)
+ML_1M = GraphSize(6_040, 3_706, 1_000_000)
+LARGE = GraphSize(60_000, 40_000, 3_000_000)
+TINY = GraphSize(30, 40, 200)
+
+
+def pairs(size: GraphSize) -> tuple[np.ndarray, np.ndarray]:
+    """`size.edges` distinct (user, item), items and users of very unequal popularity, as in real data."""
+    rng = np.random.default_rng(0)
+    chances = [(np.arange(n) + 10.0) ** -0.8 for n in (size.users, size.items)]
+    cumulated = [np.cumsum(c / c.sum()) for c in chances]
+    keys = np.empty(0, np.int64)
+    while len(keys) < size.edges:
+        users, items = (np.searchsorted(c, rng.random(size.edges) * c[-1]) for c in cumulated)
+        keys = np.union1d(keys, users * size.items + items)
+    keys = rng.permutation(keys)[: size.edges]
+    return keys // size.items, keys % size.items
+
+
+def graph(size: GraphSize) -> BipartiteGraph:
+    """The graph of `pairs(size)`."""
+    return BipartiteGraph(*pairs(size), size.users, size.items)
+
+
+# --- ans_terms -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class AnsSize:
+    """B pairs, M negatives a pair, H hops, D wide; users and items are the tables' rows (Grocery & Gourmet Food's)."""
+
+    B: int = 2_048
+    M: int = 16
+    H: int = 4
+    D: int = 64
+    users: int = 14_682
+    items: int = 8_714
+
+    def __str__(self) -> str:
+        return _listed(B=self.B, M=self.M, H=self.H, D=self.D, items=self.items)
+
+
+ANS_SIZES = _swept(AnsSize(), M=(4, 64), D=(16, 32, 128, 256), B=(512, 4_096), H=(1, 2), items=(1_682, 40_000))
+ANS_QUICK = [AnsSize(B=5, M=3, H=2, D=7, users=9, items=11)]
+
+
+@dataclass(frozen=True)
+class AnsInputs:
+    """`parameters` want gradients: user_hops, item_hops, weight and bias of both gates and of the margin."""
+
+    parameters: tuple[Tensor, ...]
+    users: Tensor
+    pos_items: Tensor
+    neg_items: Tensor
+    seed: Tensor
+
+
+def ans_inputs(size: AnsSize) -> AnsInputs:
+    rng = torch.Generator().manual_seed(0)
+    shapes = [(size.users, size.H, size.D), (size.items, size.H, size.D), *[(size.D, size.D), (size.D,)] * 2]
+    shapes += [(size.D,), (1,)]
+    return AnsInputs(
+        tuple((torch.randn(shape, generator=rng) * 0.3).requires_grad_() for shape in shapes),
+        torch.randint(size.users, (size.B,), generator=rng),
+        torch.randint(size.items, (size.B,), generator=rng),
+        torch.randint(size.items, (size.B, size.M), generator=rng),
+        torch.tensor([7]),
+    )
+
+
+# --- propagate, sample_negatives, ans_noise --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class PropagateSize:
+    graph: GraphSize = ML_1M
+    D: int = 64
+    layers: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.graph} {_listed(D=self.D, layers=self.layers)}"
+
+
+PROPAGATE_SIZES = _swept(PropagateSize(), graph=(ML_100K, LARGE), D=(16, 32, 128, 256), layers=(3,))
+PROPAGATE_QUICK = [PropagateSize(TINY, D=7, layers=2)]
+
+
+@dataclass(frozen=True)
+class SampleSize:
+    graph: GraphSize = ML_1M
+    B: int = 100_000
+    M: int = 16
+
+    def __str__(self) -> str:
+        return f"{self.graph} {_listed(B=self.B, M=self.M)}"
+
+
+SAMPLE_SIZES = _swept(SampleSize(), graph=(ML_100K, LARGE), B=(2_048,), M=(4, 64))
+SAMPLE_QUICK = [SampleSize(TINY, B=5, M=3)]
+
+
+@dataclass(frozen=True)
+class NoiseSize:
+    rows: int = 131_072
+    D: int = 64
+
+    def __str__(self) -> str:
+        return _listed(rows=self.rows, D=self.D)
+
+
+NOISE_SIZES = [NoiseSize()]
+NOISE_QUICK = [NoiseSize(rows=5, D=7)]
+
+
+# --- An epoch --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class EpochSize:
+    """An ANS epoch over 80% of MovieLens 100k, or over as many made pairs where it is not at hand."""
+
+    graph: GraphSize = ML_100K
+    B: int = 2_048
+    M: int = 16
+    layers: int = 3
+    D: int = 64
+
+    def __str__(self) -> str:
+        return f"{self.graph} {_listed(B=self.B, M=self.M, layers=self.layers, D=self.D)}"
+
+
+EPOCH_SIZES = [EpochSize()]
+EPOCH_QUICK = [EpochSize(TINY, B=150, M=3, layers=1, D=7)]
+
+
+def epoch_pairs(size: EpochSize) -> tuple[str, tuple[np.ndarray, np.ndarray]]:
+    """Where the pairs come from, and users and items, each [size.graph.edges]."""
+    file = Path(os.environ.get("ANS_FAST_DATA") or ROOT.parent / "shared/data") / "ml-100k/ml-100k.inter"
+    if size.graph != ML_100K or not file.exists():
+        return "synthetic", pairs(size.graph)
+    rows = np.loadtxt(file, np.int64, delimiter="\t", skiprows=1, usecols=(0, 1)) - 1
+    users, items = np.random.default_rng(0).permutation(rows)[: size.graph.edges].T
+    return "ml-100k", (users, items)

@@ -1,0 +1,36 @@
+"""The reference as PyTorch's users would run it: with torch's own random numbers, as it is or compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from unittest import mock
+
+import torch
+from torch import Tensor
+
+from ans_fast import reference
+
+COMPILER = "inductor"  # the quick mode takes one that traces only
+
+
+def _random_words(seed: Tensor, rows: Tensor, n_words: int, stream: int) -> Tensor:
+    return torch.randint(2**32, (len(rows), n_words))
+
+
+def _random_floats(seed: Tensor, n_rows: int, dim: int) -> Tensor:
+    return torch.rand(n_rows, dim)
+
+
+@contextmanager
+def torch_random() -> Iterator[None]:
+    """Within the block the reference draws with torch.rand and torch.randint, which cost far less than its Philox in
+    PyTorch: comparing with the latter would flatter the kernels."""
+    with mock.patch.multiple(reference, philox=_random_words, ans_noise=_random_floats):
+        yield
+
+
+def compiled(function: Callable) -> Callable:
+    """torch.compile, for the very shapes it is called with; what was compiled before is dropped."""
+    torch.compiler.reset()
+    return torch.compile(function, dynamic=False, backend=COMPILER)

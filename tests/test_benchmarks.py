@@ -1,0 +1,32 @@
+"""The benchmarks run: one tiny size of every case, through the code that makes the published figures."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from benchmarks import cases, profile_step, report
+
+
+def test_report(tmp_path: Path) -> None:
+    assert report.main(["--quick", "--out", str(tmp_path), "--raw", str(tmp_path / "raw")]) == 0
+    with (tmp_path / "cpu.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {row["op"] for row in rows} == set(report.OPS)
+    for op in report.OPS:
+        assert {"fused", "eager", "compile"} <= {row["provider"] for row in rows if row["op"] == op}
+    for row in rows:
+        assert 0 < float(row["p20_ms"]) <= float(row["p50_ms"]) <= float(row["p80_ms"])
+    assert all(f"## {op}" in (tmp_path / "cpu.md").read_text() for op in report.OPS)
+    assert (tmp_path / "speedup.png").stat().st_size > 0
+
+
+def test_profile_lists_the_kernels() -> None:
+    table = profile_step.step_table(cases.EPOCH_QUICK[0], 100)
+    for op in ("sample_negatives", "propagate", "ans_terms_forward", "ans_terms_backward"):
+        assert f"ans_fast::{op}\n" in table + "\n"
+
+
+def test_graphs_have_the_size_they_say() -> None:
+    graph = cases.graph(cases.TINY)
+    assert (graph.n_users, graph.n_items, graph.n_edges) == (30, 40, 200)
