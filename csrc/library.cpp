@@ -12,11 +12,8 @@ cpu::GraphView view_graph(const Tensor& indptr, const Tensor& indices, const Ten
   check_graph(indptr, indices, n_nodes);
   check_shape(scale, "scale", "[N]", {n_nodes});
   check_type(scale, "scale", ScalarType::Float, "float32");
-  const cpu::GraphView graph = {indptr.const_data_ptr<int64_t>(), indices.const_data_ptr<int32_t>(),
-                           scale.const_data_ptr<float>(), n_nodes, indices.numel()};
-  if (!cpu::graph_is_sound({graph, threads_for(graph.n_indices, 1 << 16)}))
-    fail("indptr must ascend from 0 to the size of indices, and indices be in [0, ", n_nodes, ")");
-  return graph;
+  return {indptr.const_data_ptr<int64_t>(), indices.const_data_ptr<int32_t>(), scale.const_data_ptr<float>(), n_nodes,
+          indices.numel()};
 }
 
 // Calls the kernel of `like`'s element type. `describe` fills in where rows are read and written.
@@ -31,8 +28,10 @@ void run_propagate(const Tensor& like, const cpu::GraphView& graph, int64_t dim,
   args.scratch = scratch.mutable_data_ptr<T>();
   args.n_threads = threads_for((graph.n_indices + graph.n_nodes) * dim, 1 << 16);
   describe(args);
-  if constexpr (sizeof(T) == sizeof(float)) cpu::propagate_float(args);
-  else cpu::propagate_double(args);
+  bool sound;
+  if constexpr (sizeof(T) == sizeof(float)) sound = cpu::propagate_float(args);
+  else sound = cpu::propagate_double(args);
+  if (!sound) fail("indptr must ascend in [0, ", graph.n_indices, "], and indices be in [0, ", graph.n_nodes, ")");
 }
 
 Tensor propagate(Tensor x, Tensor indptr, Tensor indices, Tensor scale, int64_t n_layers) {
@@ -105,9 +104,9 @@ Tensor sample_negatives(Tensor indptr, Tensor indices, Tensor users, int64_t n_u
   Tensor out = torch::stable::new_empty(users, {n_rows, n_negatives});
   const int64_t* ids = users.const_data_ptr<int64_t>();
   const int64_t failed = cpu::sample_negatives(
-      {indptr.const_data_ptr<int64_t>(), indices.const_data_ptr<int32_t>(), indices.numel(), ids,
-                          n_rows, n_users, n_items, n_negatives, first_item, cpu_seed(seed),
-                          out.mutable_data_ptr<int64_t>(), threads_for(n_rows * n_negatives, 1 << 11)});
+      {indptr.const_data_ptr<int64_t>(), indices.const_data_ptr<int32_t>(), indices.numel(), ids, n_rows, n_users,
+       n_items, n_negatives, first_item, cpu_seed(seed), out.mutable_data_ptr<int64_t>(),
+       threads_for(n_rows * n_negatives, 1 << 11)});
   if (failed < n_rows) {
     const int64_t user = ids[failed];
     if (user < 0 || user >= n_users)

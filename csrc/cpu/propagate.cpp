@@ -1,17 +1,17 @@
 // Each layer reads a compact table of rows already scaled by their own deg^-1/2, so that a neighbour costs one vector
-// addition a register, and sums stay in registers. A row is summed by one thread in the order of its neighbours: the
-// bits do not depend on the number of threads.
+// addition a register, and sums stay in registers. A row is summed by one thread in a fixed order: the bits do not
+// depend on the number of threads.
 #include "cpu/propagate.h"
 
 namespace ans::cpu {
 namespace {
 
 #if defined(__AVX512F__)
-constexpr int kVectorBytes = 64;
+constexpr int kVectorBytes = 64, kRegisters = 4;
 #elif defined(__AVX2__)
-constexpr int kVectorBytes = 32;
+constexpr int kVectorBytes = 32, kRegisters = 4;
 #else
-constexpr int kVectorBytes = 16;
+constexpr int kVectorBytes = 16, kRegisters = 4;
 #endif
 
 // Where a layer reads and writes. Null pointers: not wanted.
@@ -24,22 +24,29 @@ struct Layer {
   T factor;
 };
 
-// `Count` vectors of columns from `column` on, of row i.
+// `Count` vectors of columns from `column` on, of row i. Two neighbours at a time where registers suffice.
 template <int Count, typename T>
 inline __attribute__((always_inline)) void finish_columns(const PropagateArgs<T>& a, const Layer<T>& layer,
                                                           int64_t stride, int64_t i, int64_t column) {
   typedef T Vector __attribute__((vector_size(kVectorBytes)));
-  constexpr int lanes = kVectorBytes / sizeof(T), width = Count * lanes;
-  Vector total[Count];
-  for (int c = 0; c < Count; ++c) total[c] = Vector{};
+  constexpr int width = Count * kVectorBytes / sizeof(T);
+  Vector even[Count], odd[Count];
+  for (int c = 0; c < Count; ++c) even[c] = odd[c] = Vector{};
   const T* table = layer.table + column;
-  const int64_t end = a.graph.indptr[i + 1];
-  for (int64_t e = a.graph.indptr[i]; e < end; ++e) {
-    const Vector* row = reinterpret_cast<const Vector*>(table + a.graph.indices[e] * stride);
-    for (int c = 0; c < Count; ++c) total[c] += row[c];
+  const int32_t* neighbour = a.graph.indices + a.graph.indptr[i];
+  const int32_t* const end = a.graph.indices + a.graph.indptr[i + 1];
+  for (; neighbour + 1 < end; neighbour += 2) {
+    const Vector* row0 = reinterpret_cast<const Vector*>(table + neighbour[0] * stride);
+    const Vector* row1 = reinterpret_cast<const Vector*>(table + neighbour[1] * stride);
+    for (int c = 0; c < Count; ++c) even[c] += row0[c];
+    for (int c = 0; c < Count; ++c) odd[c] += row1[c];
+  }
+  if (neighbour < end) {
+    const Vector* row = reinterpret_cast<const Vector*>(table + neighbour[0] * stride);
+    for (int c = 0; c < Count; ++c) even[c] += row[c];
   }
   alignas(64) T sums[width];
-  for (int c = 0; c < Count; ++c) reinterpret_cast<Vector*>(sums)[c] = total[c];
+  for (int c = 0; c < Count; ++c) reinterpret_cast<Vector*>(sums)[c] = even[c] + odd[c];
 
   const T scale = a.graph.scale[i];
   const int64_t size = a.dim - column < width ? a.dim - column : width;
@@ -60,9 +67,21 @@ inline __attribute__((always_inline)) void finish_row(const PropagateArgs<T>& a,
                                                       int64_t i) {
   constexpr int lanes = kVectorBytes / sizeof(T);
   int64_t column = 0;
-  for (; column + 8 * lanes <= stride; column += 8 * lanes) finish_columns<8>(a, layer, stride, i, column);
-  for (; column + 4 * lanes <= stride; column += 4 * lanes) finish_columns<4>(a, layer, stride, i, column);
-  for (; column < stride; column += lanes) finish_columns<1>(a, layer, stride, i, column);
+  for (; column + kRegisters * lanes <= stride; column += kRegisters * lanes)
+    finish_columns<kRegisters>(a, layer, stride, i, column);
+  for (; column < stride; column += 64 / sizeof(T)) finish_columns<64 / kVectorBytes>(a, layer, stride, i, column);
+}
+
+// Whether the rows' slices of indices, and the indices in them, exist.
+bool rows_are_sound(const GraphView& graph, int64_t begin, int64_t end) {
+  int wrong = 0;
+  for (int64_t i = begin; i < end; ++i) wrong |= graph.indptr[i] < 0 || graph.indptr[i] > graph.indptr[i + 1];
+  if (wrong || graph.indptr[end] > graph.n_indices) return false;
+  const int32_t n_nodes = static_cast<int32_t>(graph.n_nodes);
+#pragma omp simd reduction(| : wrong)
+  for (int64_t e = graph.indptr[begin]; e < graph.indptr[end]; ++e)
+    wrong |= (graph.indices[e] < 0) | (graph.indices[e] >= n_nodes);
+  return wrong == 0;
 }
 
 // The first row of part `part` of `parts`: each part has about the same number of edges and rows together.
@@ -79,12 +98,13 @@ int64_t first_row(const GraphView& graph, int64_t part, int64_t parts) {
 }
 
 template <typename T>
-void propagate(const PropagateArgs<T>& a) {
+bool propagate(const PropagateArgs<T>& a) {
   const GraphView& graph = a.graph;
   const int64_t stride = padded_dim<T>(a.dim);
   T* const tables[2] = {a.scratch, a.scratch + graph.n_nodes * stride};
   const bool copies = a.out_hop != 0 || a.n_layers == 0;
-  const int64_t parts = a.n_threads == 1 ? 1 : 16 * a.n_threads;
+  const int64_t parts = 16 * a.n_threads;
+  int wrong = 0;
 #pragma omp parallel num_threads(a.n_threads)
   {
 #pragma omp for schedule(static)
@@ -103,33 +123,22 @@ void propagate(const PropagateArgs<T>& a) {
       const Layer<T> layer = {tables[(k - 1) % 2], a.add ? a.add + k * a.add_hop : nullptr,
                               last || a.out_hop != 0 ? a.out + k * a.out_hop : nullptr,
                               last ? nullptr : tables[k % 2], last && a.out_hop == 0 ? a.factor : T{1}};
-#pragma omp for schedule(dynamic, 1)
+#pragma omp for schedule(dynamic, 1) reduction(| : wrong)
       for (int64_t part = 0; part < parts; ++part) {
-        const int64_t end = first_row(graph, part + 1, parts);
-        for (int64_t i = first_row(graph, part, parts); i < end; ++i) finish_row(a, layer, stride, i);
+        const int64_t begin = first_row(graph, part, parts), end = first_row(graph, part + 1, parts);
+        if (begin >= end) continue;
+        if (k == 1 && !rows_are_sound(graph, begin, end)) wrong = 1;
+        else for (int64_t i = begin; i < end; ++i) finish_row(a, layer, stride, i);
       }
+      if (wrong) break;  // all threads see the same, after the loop's barrier
     }
   }
+  return !wrong;
 }
 
 }  // namespace
 
-void ANS_ENTRY(propagate_float)(const PropagateFloatArgs& args) { propagate(args); }
-void ANS_ENTRY(propagate_double)(const PropagateDoubleArgs& args) { propagate(args); }
-
-bool ANS_ENTRY(graph_is_sound)(const CheckGraphArgs& args) {
-  const GraphView& graph = args.graph;
-  if (graph.indptr[0] != 0 || graph.indptr[graph.n_nodes] != graph.n_indices) return false;
-  int wrong = 0;
-#pragma omp parallel num_threads(args.n_threads)
-  {
-#pragma omp for simd reduction(| : wrong) schedule(static) nowait
-    for (int64_t i = 0; i < graph.n_nodes; ++i) wrong |= graph.indptr[i] > graph.indptr[i + 1];
-#pragma omp for simd reduction(| : wrong) schedule(static)
-    for (int64_t e = 0; e < graph.n_indices; ++e)
-      wrong |= static_cast<uint32_t>(graph.indices[e]) >= static_cast<uint64_t>(graph.n_nodes);
-  }
-  return wrong == 0;
-}
+bool ANS_ENTRY(propagate_float)(const PropagateFloatArgs& args) { return propagate(args); }
+bool ANS_ENTRY(propagate_double)(const PropagateDoubleArgs& args) { return propagate(args); }
 
 }  // namespace ans::cpu

@@ -35,16 +35,10 @@ constexpr int64_t padded_dim(int64_t dim) {
   return (dim + line - 1) / line * line;
 }
 
-struct CheckGraphArgs {
-  GraphView graph;
-  int n_threads;
-};
-
 using PropagateFloatArgs = PropagateArgs<float>;
 using PropagateDoubleArgs = PropagateArgs<double>;
-ANS_KERNEL(void, propagate_float, PropagateFloatArgs)
-ANS_KERNEL(void, propagate_double, PropagateDoubleArgs)
-// Whether indptr ascends from 0 to n_indices and every index is a node.
-ANS_KERNEL(bool, graph_is_sound, CheckGraphArgs)
+// False, and nothing read out of bounds, if indptr does not ascend within [0, n_indices] or an index is no node.
+ANS_KERNEL(bool, propagate_float, PropagateFloatArgs)
+ANS_KERNEL(bool, propagate_double, PropagateDoubleArgs)
 
 }  // namespace ans::cpu
