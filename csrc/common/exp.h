@@ -9,10 +9,10 @@
 
 namespace ans {
 
-// e^x for float, within 2 ulp on [-87.3, 88.7]; outside it stays at the bound's value, so that sigmoid saturates without
+// e^x for float, within 2 ulp on [-87.3, 88.3]; outside it stays at the bound's value, so that sigmoid saturates without
 // infinities. NaN stays NaN. x = n·ln2 + r with n an integer and |r| ≤ ln2 / 2, then e^r by its minimax polynomial.
 ANS_INLINE float fast_exp(float x) {
-  constexpr float low = -87.3f, high = 88.7f, to_integer = 12582912.0f;  // adding 1.5·2^23 rounds to an integer
+  constexpr float low = -87.3f, high = 88.3f, to_integer = 12582912.0f;  // adding 1.5·2^23 rounds to an integer
   x = x < low ? low : x;
   x = x > high ? high : x;
   const float shifted = x * 1.44269504f + to_integer;

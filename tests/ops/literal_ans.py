@@ -1,0 +1,54 @@
+"""The ANS terms transcribed formula by formula, one number at a time, from nothing but the formulas."""
+
+from __future__ import annotations
+
+import math
+
+
+def sigmoid(x: float) -> float:
+    if x < 0:
+        return math.exp(x) / (1 + math.exp(x)) if x > -700 else 0.0
+    return 1 / (1 + math.exp(-x)) if x < 700 else 1.0
+
+
+def norm(values: list[float]) -> float:
+    return math.sqrt(sum(value * value for value in values))
+
+
+def terms(
+    user_hops, item_hops, user_gate, item_gate, w, bias, users, pos_items, neg_items, neg_count, eps, scale, noise
+):
+    """Nested lists in, (bpr, sns, distance, orthogonality, selected) out; noise[b][m][h] is r."""
+    pairs, hops, dim = len(users), len(user_hops[0]), range(len(w))
+    bpr = sns = distance = orthogonality = 0.0
+    selected = []
+    for b in range(pairs):
+        difference, winners = 0.0, []
+        for h in range(hops):
+            u, p = user_hops[users[b]][h], item_hops[pos_items[b]][h]
+            best, total = None, 0.0
+            for m in range(neg_count[b]):
+                n = item_hops[neg_items[b][m]][h]
+                g = [sigmoid(item_gate[neg_items[b][m]][h][d] * user_gate[b][h][d]) for d in dim]
+                hard, easy = [n[d] * g[d] for d in dim], [n[d] * (1 - g[d]) for d in dim]
+                hard_p, easy_p = [p[d] * g[d] for d in dim], [p[d] * (1 - g[d]) for d in dim]
+                distance += norm([hard[d] - hard_p[d] + 1e-6 for d in dim]) / (pairs * neg_count[b] * hops)
+                orthogonality += norm([easy_p[d] * easy[d] for d in dim]) / (pairs * neg_count[b])
+                logit = sum(w[d] * hard[d] * hard_p[d] for d in dim) + bias
+                margin = sigmoid(1 / logit) if logit != 0 else 1.0
+                r = noise[b][m][h]
+                length = norm(r)
+                sign = [(n[d] < p[d]) - (n[d] > p[d]) if g[d] < 1 else 0 for d in dim]
+                delta = [sign[d] * (r[d] / length if length else 0.0) * margin * scale for d in dim]
+                augmented = sum(u[d] * (n[d] + delta[d]) for d in dim)
+                plain = sum(u[d] * n[d] for d in dim)
+                score = augmented + eps * (augmented - plain)
+                if best is None or score > best[0]:
+                    best = (score, m, augmented)
+                total += math.exp(sum(u[d] * easy[d] for d in dim) - sum(u[d] * hard[d] for d in dim))
+            sns += math.log(1 + total) / (pairs * hops)
+            difference += sum(u[d] * p[d] for d in dim) - best[2]
+            winners.append(best[1])
+        bpr += -math.log(1e-10 + sigmoid(difference)) / pairs
+        selected.append(winners)
+    return bpr, sns, distance, orthogonality, selected
