@@ -111,6 +111,9 @@ Tensor sample_negatives(Tensor indptr, Tensor indices, Tensor users, int64_t n_u
     const int64_t user = ids[failed];
     if (user < 0 || user >= n_users)
       fail("users must be in [0, ", n_users, "), got ", user, " at position ", failed);
+    const int64_t* row = indptr.const_data_ptr<int64_t>() + user;
+    if (row[0] < 0 || row[0] > row[1] || row[1] > indices.numel())
+      fail("indptr must ascend in [0, ", indices.numel(), "]");
     fail("user ", user, " (at position ", failed, ") has clicked every item from ", first_item,
          " on: there is no negative to draw");
   }

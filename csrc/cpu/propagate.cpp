@@ -72,12 +72,10 @@ inline __attribute__((always_inline)) void finish_row(const PropagateArgs<T>& a,
   for (; column < stride; column += 64 / sizeof(T)) finish_columns<64 / kVectorBytes>(a, layer, stride, i, column);
 }
 
-// Whether the rows' slices of indices, and the indices in them, exist.
-bool rows_are_sound(const GraphView& graph, int64_t begin, int64_t end) {
-  int wrong = 0;
-  for (int64_t i = begin; i < end; ++i) wrong |= graph.indptr[i] < 0 || graph.indptr[i] > graph.indptr[i + 1];
-  if (wrong || graph.indptr[end] > graph.n_indices) return false;
+// Whether all indices of sound rows are nodes.
+bool indices_are_sound(const GraphView& graph, int64_t begin, int64_t end) {
   const int32_t n_nodes = static_cast<int32_t>(graph.n_nodes);
+  int wrong = 0;
 #pragma omp simd reduction(| : wrong)
   for (int64_t e = graph.indptr[begin]; e < graph.indptr[end]; ++e)
     wrong |= (graph.indices[e] < 0) | (graph.indices[e] >= n_nodes);
@@ -104,11 +102,13 @@ bool propagate(const PropagateArgs<T>& a) {
   T* const tables[2] = {a.scratch, a.scratch + graph.n_nodes * stride};
   const bool copies = a.out_hop != 0 || a.n_layers == 0;
   const int64_t parts = 16 * a.n_threads;
-  int wrong = 0;
+  int broken_rows = 0, broken_indices = 0;
 #pragma omp parallel num_threads(a.n_threads)
   {
-#pragma omp for schedule(static)
+#pragma omp for schedule(static) reduction(| : broken_rows)
     for (int64_t i = 0; i < graph.n_nodes; ++i) {
+      const int64_t begin = graph.indptr[i], end = graph.indptr[i + 1];
+      broken_rows |= begin < 0 || begin > end || end > graph.n_indices;
       const T* x = a.x + i * a.x_row;
       T* row = tables[0] + i * stride;
       const T scale = graph.scale[i];
@@ -118,22 +118,21 @@ bool propagate(const PropagateArgs<T>& a) {
         for (int64_t d = 0; d < a.dim; ++d) a.out[i * a.out_row + d] = x[d];
       }
     }
-    for (int64_t k = 1; k <= a.n_layers; ++k) {
+    for (int64_t k = 1; k <= a.n_layers && !broken_rows; ++k) {
       const bool last = k == a.n_layers;
       const Layer<T> layer = {tables[(k - 1) % 2], a.add ? a.add + k * a.add_hop : nullptr,
                               last || a.out_hop != 0 ? a.out + k * a.out_hop : nullptr,
                               last ? nullptr : tables[k % 2], last && a.out_hop == 0 ? a.factor : T{1}};
-#pragma omp for schedule(dynamic, 1) reduction(| : wrong)
+#pragma omp for schedule(dynamic, 1) reduction(| : broken_indices)
       for (int64_t part = 0; part < parts; ++part) {
         const int64_t begin = first_row(graph, part, parts), end = first_row(graph, part + 1, parts);
-        if (begin >= end) continue;
-        if (k == 1 && !rows_are_sound(graph, begin, end)) wrong = 1;
+        if (k == 1 && !indices_are_sound(graph, begin, end)) broken_indices = 1;
         else for (int64_t i = begin; i < end; ++i) finish_row(a, layer, stride, i);
       }
-      if (wrong) break;  // all threads see the same, after the loop's barrier
+      if (broken_indices) break;  // after the loop's barrier all threads see the same
     }
   }
-  return !wrong;
+  return !broken_rows && !broken_indices;
 }
 
 }  // namespace

@@ -1,0 +1,172 @@
+"""propagate and propagate_mean against the reference, and everything torch expects of an operator."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+import ans_fast
+from ans_fast import BipartiteGraph, ops
+from tests.conftest import ROOT, random_graph
+
+DIMS = [1, 7, 64, 100, 256]
+
+
+def reference_of(function, x, graph, n_layers):
+    with ans_fast.backend("reference"):
+        return function(x, graph, n_layers)
+
+
+@pytest.mark.parametrize("function", [ops.propagate, ops.propagate_mean])
+@pytest.mark.parametrize("n_layers", [0, 1, 2, 3])
+@pytest.mark.parametrize("dim", DIMS)
+def test_agrees_with_the_reference(function, dim, n_layers):
+    graph = random_graph(50, 80, 700, seed=dim)
+    x = torch.randn(130, dim, dtype=torch.float64, requires_grad=True)
+    expected = reference_of(function, x, graph, n_layers)
+    weight = torch.randn_like(expected)
+    (expected_grad,) = torch.autograd.grad((expected * weight).sum(), x)
+    for dtype, tolerance in ((torch.float64, 1e-12), (torch.float32, 2e-6)):
+        mine = x.detach().to(dtype).requires_grad_()
+        out = function(mine, graph, n_layers)
+        assert out.dtype == dtype
+        assert out.is_contiguous()
+        (grad,) = torch.autograd.grad((out * weight.to(dtype)).sum(), mine)
+        for have, want in ((out, expected), (grad, expected_grad)):
+            assert (have.double() - want).norm() <= tolerance * want.norm()
+
+
+def test_hops_by_hand():
+    graph = BipartiteGraph([0, 0], [0, 1], 1, 3)  # one user with two items; the third item has no edge
+    x = torch.tensor([[1.0], [10.0], [100.0], [1000.0]])
+    half = 2**-0.5
+    expected = torch.tensor([[1, 110 * half, 1], [10, half, 55], [100, half, 55], [1000, 0, 0]])
+    torch.testing.assert_close(ops.propagate(x, graph, 2)[:, :, 0], expected)
+    torch.testing.assert_close(ops.propagate_mean(x, graph, 2)[:, 0], expected.mean(1))
+
+
+@pytest.mark.parametrize("function", [ops.propagate, ops.propagate_mean])
+def test_nothing_to_do(function):
+    assert function(torch.ones(0, 4), BipartiteGraph([], [], 0, 0), 2).shape[0] == 0
+    assert function(torch.ones(130, 0), random_graph(50, 80, 70), 2).numel() == 0
+    assert function(torch.ones(7, 3), BipartiteGraph([], [], 3, 4), 2).isfinite().all()
+
+
+def test_nan_stays_nan():
+    graph = BipartiteGraph([0], [0], 1, 1)
+    assert ops.propagate(torch.tensor([[1.0], [float("nan")]]), graph, 1)[0, 1].isnan().all()
+
+
+@pytest.mark.parametrize("function", [ops.propagate, ops.propagate_mean])
+def test_same_bits_at_any_number_of_threads(function, threads):
+    graph = random_graph(500, 300, 20_000)
+    results = []
+    for n in (1, 2, 4):
+        threads(n)
+        x = torch.randn(800, 64, generator=torch.Generator().manual_seed(0)).requires_grad_()
+        out = function(x, graph, 3)
+        out.backward(out.detach())
+        results.append((out.detach(), x.grad))
+    for out, grad in results[1:]:
+        assert torch.equal(out, results[0][0])
+        assert torch.equal(grad, results[0][1])
+
+
+@pytest.mark.parametrize("function", [ops.propagate, ops.propagate_mean])
+def test_gradcheck(function):
+    graph = random_graph(5, 6, 15)
+    x = torch.randn(11, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: function(x, graph, 2), x)
+    assert torch.autograd.gradgradcheck(lambda x: function(x, graph, 2), x)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_opcheck(dtype):
+    graph = random_graph(5, 6, 15)
+    tensors = (graph.indptr, graph.indices, graph.scale)
+    x = torch.randn(11, 3, dtype=dtype, requires_grad=True)
+    grad = torch.randn(11, 3, 3, dtype=dtype, requires_grad=True)
+    torch.library.opcheck(torch.ops.ans_fast.propagate, (x, *tensors, 2))
+    torch.library.opcheck(torch.ops.ans_fast.propagate_mean, (x, *tensors, 2))
+    torch.library.opcheck(torch.ops.ans_fast.propagate_backward, (grad, *tensors))
+
+
+@pytest.mark.compiles
+@pytest.mark.parametrize("function", [ops.propagate, ops.propagate_mean])
+def test_compiles_whole(function):
+    graph = random_graph(50, 80, 700)
+    loss = lambda x: function(x, graph, 2).sin().sum()  # noqa: E731
+    eager, compiled = (torch.randn(130, 16, generator=torch.Generator().manual_seed(0)) for _ in range(2))
+    loss(eager.requires_grad_()).backward()
+    torch.compile(loss, fullgraph=True, backend="aot_eager")(compiled.requires_grad_()).backward()
+    torch.testing.assert_close(compiled.grad, eager.grad)
+
+
+def test_takes_views():
+    graph = random_graph(50, 80, 700)
+    x = torch.randn(16, 130).t()
+    assert torch.equal(ops.propagate(x, graph, 2), ops.propagate(x.contiguous(), graph, 2))
+
+
+@pytest.mark.parametrize("name", ["fused", "reference"])
+@pytest.mark.parametrize(
+    ("make", "n_layers", "error", "message"),
+    [
+        (lambda: torch.ones(129, 4), 1, ValueError, r"x must be \[N = 130, D\], got \[129, 4\]"),
+        (lambda: torch.ones(130), 1, ValueError, r"x must be \[N = 130, D\], got \[130\]"),
+        (lambda: torch.ones(130, 4, dtype=torch.int64), 1, TypeError, "x must be float32 or float64, got int64"),
+        (lambda: torch.ones(130, 4), -1, ValueError, "n_layers must be at least 0, got -1"),
+        (lambda: torch.ones(130, 4, device="meta"), 1, ValueError, "graph must be on x's device meta, got cpu"),
+        (lambda: [[1.0]], 1, TypeError, "x must be a tensor"),
+    ],
+)
+def test_says_what_is_wrong(name, make, n_layers, error, message):
+    with ans_fast.backend(name), pytest.raises(error, match=message):
+        ops.propagate(make(), random_graph(50, 80, 70), n_layers)
+
+
+def test_a_broken_graph_is_an_error_not_a_crash():
+    graph = random_graph(50, 80, 70)
+    x = torch.ones(130, 4)
+    call = torch.ops.ans_fast.propagate
+    for indices in (graph.indices + 100, graph.indices - 130):
+        with pytest.raises(ValueError, match="indices be in"):
+            call(x, graph.indptr, indices, graph.scale, 2)
+    for indptr in (graph.indptr + 1, graph.indptr - 1, graph.indptr.flip(0), graph.indptr * 1000):
+        with pytest.raises(ValueError, match="indptr must ascend"):
+            call(x, indptr.contiguous(), graph.indices, graph.scale, 2)
+    with pytest.raises(ValueError, match=r"indptr must be \[N \+ 1\], got \[130\]"):
+        call(x, graph.indptr[:-1], graph.indices, graph.scale, 2)
+    with pytest.raises(ValueError, match="indices must be int32"):
+        call(x, graph.indptr, graph.indices.long(), graph.scale, 2)
+
+
+@pytest.mark.parametrize("level", ["baseline", "avx2", "avx512"])
+def test_every_simd_level(level):
+    if level not in ans_fast.build_info()["simd"]:
+        pytest.skip(f"{level} is not built here")
+    selection = "agrees_with_the_reference or by_hand or draws"
+    files = ["tests/ops/test_propagate.py", "tests/ops/test_sample_negatives.py", "tests/ops/test_noise.py"]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", selection, *files]
+    environment = {**os.environ, "ANS_FAST_SIMD": level, "OMP_NUM_THREADS": "1"}
+    finished = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert finished.returncode == 0, finished.stdout[-2000:]
+
+
+def test_an_unknown_simd_level_is_an_error():
+    code = "import ans_fast; ans_fast.build_info()"
+    environment = {**os.environ, "ANS_FAST_SIMD": "mmx"}
+    finished = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert "ANS_FAST_SIMD must be baseline, avx2 or avx512, got mmx" in finished.stderr
+
+
+def test_backend_names_are_checked():
+    with (
+        pytest.raises(ValueError, match="backend must be one of fused, reference, got 'numpy'"),
+        ans_fast.backend("numpy"),
+    ):
+        pass
