@@ -24,11 +24,12 @@ gpu-check: $(VENV)/.installed
 	$(RUN) setup.py -q build_ext --inplace
 	$(RUN) -m pytest -m gpu
 
-# The operators' tests under AddressSanitizer and UndefinedBehaviorSanitizer, in a build of their own.
+# The operators' tests under AddressSanitizer and UndefinedBehaviorSanitizer, in a build of their own. libstdc++ is
+# preloaded too, or AddressSanitizer finds no __cxa_throw to hand exceptions on to.
 sanitize: $(VENV)/.installed
 	ANS_FAST_SANITIZE=1 $(RUN) setup.py -q build --build-lib build/sanitized
-	LD_PRELOAD=$$(g++ -print-file-name=libasan.so) ASAN_OPTIONS=detect_leaks=0 PYTHONPATH=build/sanitized \
-	  $(RUN) -P -m pytest -o pythonpath= -p no:cacheprovider -m "not compiles" tests/ops tests/test_graph.py
+	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so)" ASAN_OPTIONS=detect_leaks=0 \
+	  PYTHONPATH=build/sanitized $(RUN) -P -m pytest -o pythonpath= -p no:cacheprovider -m "not compiles" tests/ops tests/test_graph.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info ans_fast/*.so
