@@ -1,4 +1,4 @@
-"""The models, by name: `ans_fast.models.ANS(graph)`, or `by_name("ANS")`; `load(path)` reads a saved one of any kind."""
+"""The models by name: `ans_fast.models.ANS(graph)` or `by_name("ANS")`; `load(path)` reads a saved one of any kind."""
 
 from __future__ import annotations
 

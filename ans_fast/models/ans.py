@@ -18,7 +18,7 @@ from ans_fast.models.rows import Rows
 
 
 class ANS(DotProduct):
-    """"Augmented Negative Sampling for Collaborative Filtering" (Zhao et al., RecSys 2023, arXiv 2308.05972).
+    """ "Augmented Negative Sampling for Collaborative Filtering" (Zhao et al., RecSys 2023, arXiv 2308.05972).
 
     A node has n_layers + 1 vectors, its embedding and the propagated ones, and a user's score for an item is the sum of
     their products hop by hop. Each negative is split by a gate into hard and easy factors, its easy factors are
@@ -73,7 +73,9 @@ class ANS(DotProduct):
         self.emb_size, self.n_layers = emb_size, n_layers
         self.gamma, self.eps, self.noise_scale = gamma, eps, noise_scale
         self.reg_weight, self.require_pow, self.predict_with = reg_weight, require_pow, predict_with
-        self.table = NodeTable(graph, emb_size).named_in_state(self, "table", "user_embedding.weight", "item_embedding.weight")
+        self.table = NodeTable(graph, emb_size).named_in_state(
+            self, "table", "user_embedding.weight", "item_embedding.weight"
+        )
         for part in self.table.parts():
             nn.init.xavier_uniform_(part)
         self.user_gate = nn.Linear(emb_size, emb_size)
@@ -83,9 +85,13 @@ class ANS(DotProduct):
     @classmethod
     def add_arguments(cls, group: _ArgumentGroup) -> None:
         group.add_argument("--emb_size", type=positive_int, default=64, help="size of the embedding vectors")
-        group.add_argument("--n_layers", type=natural, default=3, help="graph convolution layers; 0 is matrix factorisation")
+        group.add_argument(
+            "--n_layers", type=natural, default=3, help="graph convolution layers; 0 is matrix factorisation"
+        )
         group.add_argument("--gamma", type=non_negative, default=0.01, help="weight of sns, distance and orthogonality")
-        group.add_argument("--eps", type=finite, default=0.1, help="weight of the gain by noise when a negative is selected")
+        group.add_argument(
+            "--eps", type=finite, default=0.1, help="weight of the gain by noise when a negative is selected"
+        )
         group.add_argument("--noise_scale", type=non_negative, default=0.1, help="length of the noise at a margin of 1")
         group.add_argument("--reg_weight", type=non_negative, default=0.0, help="weight of the batch's embedding norms")
         group.add_argument("--require_pow", type=switch, default=0, help="1: squared and halved norms in that term")

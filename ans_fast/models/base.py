@@ -1,4 +1,4 @@
-"""What every model is: parameters on a graph that score users and items, a loss, and the means to train and keep them."""
+"""What every model is: parameters on a graph that score users and items, a loss, and the means to train and keep."""
 
 from __future__ import annotations
 
@@ -53,7 +53,13 @@ class Recommender(nn.Module):
     collapse_hint: ClassVar[str] = "lower --l2 or --lr"
 
     def __init__(
-        self, graph: BipartiteGraph, *, mode: str = "TopK", loss_n: str | None = None, num_neg: int = 1, first_item: int = 0
+        self,
+        graph: BipartiteGraph,
+        *,
+        mode: str = "TopK",
+        loss_n: str | None = None,
+        num_neg: int = 1,
+        first_item: int = 0,
     ):
         super().__init__()
         if mode not in self.modes:
@@ -104,13 +110,21 @@ class Recommender(nn.Module):
             items = torch.cat([batch.items[:, None], self.draw_negatives(batch.users)], 1)
             return losses.top_k_bpr(self(batch.users, items, batch.context))
         if self.mode == "CTR":
-            return losses.click_loss(self.loss_n, self(batch.users, batch.items[:, None], batch.context)[:, 0], batch.labels)
+            return losses.click_loss(
+                self.loss_n, self(batch.users, batch.items[:, None], batch.context)[:, 0], batch.labels
+            )
         scores = self(batch.users, batch.items, batch.context)
         return losses.list_loss(self.loss_n, scores, batch.n_pos, batch.n_neg)
 
     def draw_negatives(self, users: Tensor) -> Tensor:
         """int64 [B, num_neg] of items that the users have not clicked."""
-        return ops.sample_negatives(self.graph, users, self.num_neg, first_item=self.first_item)
+        try:
+            return ops.sample_negatives(self.graph, users, self.num_neg, first_item=self.first_item)
+        except (RuntimeError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            if "has clicked every item" in reason:
+                raise UserError(f"{reason}; leave this user out of train.csv") from None
+            raise
 
     # --- training ---
 
@@ -173,7 +187,9 @@ class Recommender(nn.Module):
                 history.append(train_epoch(self, stepper, rows, batch_size))
             except NotFinite as error:
                 terms = ", ".join(f"{name} {value:.4g}" for name, value in error.terms.items())
-                raise UserError(f"loss is not finite in epoch {epoch}, batch {error.batch} ({terms}): lower lr") from None
+                raise UserError(
+                    f"loss is not finite in epoch {epoch}, batch {error.batch} ({terms}): lower lr"
+                ) from None
         return history
 
     @torch.no_grad()
@@ -189,7 +205,9 @@ class Recommender(nn.Module):
         """
         users = torch.as_tensor(user_ids, dtype=torch.int64, device=self.device).flatten()
         if len(users) and not 0 <= int(users.min()) <= int(users.max()) < self.graph.n_users:
-            raise UserError(f"user_ids must be in [0, {self.graph.n_users}), got {int(users.min())} … {int(users.max())}")
+            raise UserError(
+                f"user_ids must be in [0, {self.graph.n_users}), got {int(users.min())} … {int(users.max())}"
+            )
         if not 1 <= k <= self.graph.n_items:
             raise UserError(f"k must be in [1, {self.graph.n_items}], got {k}")
         was_training = self.training
@@ -208,7 +226,9 @@ class Recommender(nn.Module):
         degrees = self.graph.degrees[users]
         row = torch.repeat_interleave(torch.arange(len(users), device=users.device), degrees)
         begin = self.graph.indptr[users] - (degrees.cumsum(0) - degrees)
-        clicked = self.graph.indices[begin[row] + torch.arange(len(row), device=users.device)].long() - self.graph.n_users
+        clicked = (
+            self.graph.indices[begin[row] + torch.arange(len(row), device=users.device)].long() - self.graph.n_users
+        )
         scores[row, clicked] = -torch.inf
         return tuple(scores.topk(k, dim=1))
 
@@ -221,7 +241,9 @@ class Recommender(nn.Module):
         for part in cls.__mro__:
             if issubclass(part, Recommender) and "__init__" in vars(part):
                 parameters = inspect.signature(part.__init__).parameters.values()
-                names |= dict.fromkeys(p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
+                names |= dict.fromkeys(
+                    p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
+                )
         return [name for name in names if name not in ("self", "graph")]
 
     def save(self, path: str | Path) -> None:

@@ -14,7 +14,7 @@ from ans_fast.models.node_table import NodeTable
 
 
 class BPRMF(DotProduct):
-    """"BPR: Bayesian Personalized Ranking from Implicit Feedback" (Rendle et al., UAI 2009).
+    """ "BPR: Bayesian Personalized Ranking from Implicit Feedback" (Rendle et al., UAI 2009).
 
     Args:
         graph: who clicked what. emb_size: D. training: see Recommender.

@@ -15,7 +15,7 @@ from ans_fast.models.node_table import NodeTable
 
 
 class LightGCN(DotProduct):
-    """"LightGCN: Simplifying and Powering Graph Convolution Network for Recommendation" (He et al., SIGIR 2020).
+    """ "LightGCN: Simplifying and Powering Graph Convolution Network for Recommendation" (He et al., SIGIR 2020).
 
     A node's vector is the mean of its embedding and of its n_layers propagated ones.
 
@@ -30,14 +30,18 @@ class LightGCN(DotProduct):
         super().__init__(graph, **training)
         self.emb_size, self.n_layers = emb_size, n_layers
         table = NodeTable(graph, emb_size)
-        self.table = table.named_in_state(self, "table", "encoder.embedding_dict.user_emb", "encoder.embedding_dict.item_emb")
+        self.table = table.named_in_state(
+            self, "table", "encoder.embedding_dict.user_emb", "encoder.embedding_dict.item_emb"
+        )
         for part in self.table.parts():
             nn.init.xavier_uniform_(part)
 
     @classmethod
     def add_arguments(cls, group: _ArgumentGroup) -> None:
         group.add_argument("--emb_size", type=positive_int, default=64, help="size of the embedding vectors")
-        group.add_argument("--n_layers", type=natural, default=3, help="graph convolution layers; 0 is matrix factorisation")
+        group.add_argument(
+            "--n_layers", type=natural, default=3, help="graph convolution layers; 0 is matrix factorisation"
+        )
 
     def nodes(self) -> Tensor:
         return ops.propagate_mean(self.table.weight, self.graph, self.n_layers)

@@ -6,11 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-LIST_LOSSES = tuple(f"BPR{hard}{where}" for hard in ("", "hard") for where in ("", "between", "after", "before", "simple")) + (
-    "listnet",
-    "softmaxCE",
-    "attention_rank",
-)
+_BPR = [f"BPR{hard}{where}" for hard in ("", "hard") for where in ("", "between", "after", "before", "simple")]
+LIST_LOSSES = (*_BPR, "listnet", "softmaxCE", "attention_rank")
 CLICK_LOSSES = ("BCE", "MSE")
 LOSSES = {"TopK": ("BPR",), "Impression": LIST_LOSSES, "CTR": CLICK_LOSSES}
 

@@ -35,7 +35,9 @@ class Rows:
     def of_split(cls, split: TopKSplit | ImpressionLists | Labelled) -> Rows:
         """A data set's split as tensors, sharing its memory where that may be written to."""
         arrays = {f.name: getattr(split, f.name, None) for f in fields(cls) if f.name != "context"}
-        return cls(**{name: torch.from_numpy(np.require(a, requirements="W")) for name, a in arrays.items() if a is not None})
+        return cls(
+            **{name: torch.from_numpy(np.require(a, requirements="W")) for name, a in arrays.items() if a is not None}
+        )
 
     def __len__(self) -> int:
         return len(self.users)

@@ -33,8 +33,9 @@ class _Help(argparse.ArgumentDefaultsHelpFormatter):
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
-    """All flags as attributes, and: model (the class), mode ("TopK", …), metrics and ks as lists, main_metric filled in,
-    idle (given flags without effect). Raises UserError; --help prints and exits."""
+    """All flags as attributes; also model (the class), mode ("TopK", …), metrics and ks as lists, main_metric filled in
+    with its cut-off main_k, and idle (given flags without effect). Raises UserError; --help prints and exits.
+    """
     first = _Parser(add_help=False, allow_abbrev=False)
     _add_start(first)
     start, _ = first.parse_known_args(argv)
@@ -80,7 +81,9 @@ def _add_start(group: argparse._ActionsContainer) -> None:
 
 
 def _add_global(group: argparse._ActionsContainer) -> None:
-    group.add_argument("--gpu", default="0", help="CUDA_VISIBLE_DEVICES; '' runs on the CPU, as does a machine without GPU")
+    group.add_argument(
+        "--gpu", default="0", help="CUDA_VISIBLE_DEVICES; '' runs on the CPU, as does a machine without GPU"
+    )
     group.add_argument("--verbose", type=natural, default=logging.INFO, help="level of the log: 10 is more, 30 less")
     group.add_argument("--log_file", default="", help="default ../log/MODEL/NAME.txt")
     group.add_argument("--random_seed", type=natural, default=0, help="seed of all that is drawn")
@@ -97,18 +100,26 @@ def _add_data(group: argparse._ActionsContainer, mode: str) -> None:
     group.add_argument("--dataset", default="demo", help="a folder there with train.csv, dev.csv and test.csv")
     group.add_argument("--sep", default="\t", help="what separates the columns (default: a tab)")
     if mode == "Impression":
-        group.add_argument("--impression_idkey", default="time", help="column whose equal values make one list of a user")
+        group.add_argument(
+            "--impression_idkey", default="time", help="column whose equal values make one list of a user"
+        )
         for name in ("train_max_pos_item", "train_max_neg_item", "test_max_pos_item", "test_max_neg_item"):
             split, _, kind, _ = name.split("_")
             what = "clicked" if kind == "pos" else "other"
-            group.add_argument(f"--{name}", type=positive_int, default=20, help=f"{what} items of a {split} list to keep")
+            group.add_argument(
+                f"--{name}", type=positive_int, default=20, help=f"{what} items of a {split} list to keep"
+            )
 
 
 def _add_runner(group: argparse._ActionsContainer, mode: str) -> None:
     group.add_argument("--epoch", type=natural, default=200, help="epochs at most")
-    group.add_argument("--check_epoch", type=natural, default=1, help="look for collapsed embeddings every so many epochs")
+    group.add_argument(
+        "--check_epoch", type=natural, default=1, help="look for collapsed embeddings every so many epochs"
+    )
     group.add_argument("--test_epoch", type=int, default=-1, help="show test results every so many epochs; -1: never")
-    group.add_argument("--early_stop", type=natural, default=10, help="stop after so many epochs without a better dev result; 0: never")
+    group.add_argument(
+        "--early_stop", type=natural, default=10, help="stop after so many epochs without a better dev result; 0: never"
+    )
     group.add_argument("--lr", type=non_negative, default=1e-3, help="learning rate")
     group.add_argument("--l2", type=non_negative, default=0, help="weight decay")
     group.add_argument("--batch_size", type=positive_int, default=256, help="rows a training step")
@@ -119,7 +130,9 @@ def _add_runner(group: argparse._ActionsContainer, mode: str) -> None:
         group.add_argument("--topk", default="5,10,20,50", help="cut-offs of the metrics")
     else:
         group.add_argument("--topk", default="", help=argparse.SUPPRESS)
-    group.add_argument("--main_metric", default="", help="what decides on dev; default the first metric at the first cut-off")
+    group.add_argument(
+        "--main_metric", default="", help="what decides on dev; default the first metric at the first cut-off"
+    )
     for name in IDLE[:2]:
         group.add_argument(f"--{name}", type=natural, help="no effect: batches are sliced from whole tensors")
 
@@ -127,11 +140,19 @@ def _add_runner(group: argparse._ActionsContainer, mode: str) -> None:
 def _add_model(group: argparse._ActionsContainer, mode: str) -> None:
     group.add_argument("--model_path", default="", help="weights; default ../model/MODEL/NAME.pt")
     group.add_argument("--num_neg", type=positive_int, default=1, help="negatives drawn for each clicked item")
-    group.add_argument("--dropout", type=non_negative, default=0, help="dropout of deep layers, where the model has any")
+    group.add_argument(
+        "--dropout", type=non_negative, default=0, help="dropout of deep layers, where the model has any"
+    )
     group.add_argument("--test_all", type=switch, default=0, help="1: rank all items instead of neg_items")
     group.add_argument("--buffer", type=natural, help="no effect: nothing is built row by row")
     if mode != "TopK":
-        group.add_argument("--loss_n", default=LOSSES[mode][0], choices=LOSSES[mode], metavar="LOSS", help=f"of {', '.join(LOSSES[mode])}")
+        group.add_argument(
+            "--loss_n",
+            default=LOSSES[mode][0],
+            choices=LOSSES[mode],
+            metavar="LOSS",
+            help=f"of {', '.join(LOSSES[mode])}",
+        )
 
 
 def _read_metrics(args: argparse.Namespace) -> None:

@@ -17,8 +17,9 @@ from ans_fast.runner.history import History
 FORMAT = 1
 SHARE_OF_TIME = 0.05  # what writing checkpoints may take of a run's time; an unwritten epoch is computed anew
 NOT_SHAPING = {  # flags that do not shape the weights
-    "epoch", "load", "train", "gpu", "verbose", "log_file", "model_path", "path", "save_final_results", "regenerate", "plot",
-    "tensorboard", "test_epoch", "check_epoch", "eval_batch_size", "buffer", "num_workers", "pin_memory", "metric", "topk",
+    "epoch", "load", "train", "gpu", "verbose", "log_file", "model_path", "path", "save_final_results", "regenerate",
+    "plot", "tensorboard", "test_epoch", "check_epoch", "eval_batch_size", "buffer", "num_workers", "pin_memory",
+    "metric", "topk", "early_stop",
 }  # fmt: skip
 
 
@@ -37,7 +38,9 @@ class Checkpoint:
         """Whether enough time has passed that another write takes but SHARE_OF_TIME of it."""
         return perf_counter() - self.saved_at > self.cost / SHARE_OF_TIME
 
-    def save(self, model: Recommender, optimizer: torch.optim.Optimizer, best: dict[str, Any], history: History) -> None:
+    def save(
+        self, model: Recommender, optimizer: torch.optim.Optimizer, best: dict[str, Any], history: History
+    ) -> None:
         """Writes the state after an epoch, atomically."""
         began = perf_counter()
         content = {
@@ -63,7 +66,9 @@ class Checkpoint:
         content = load_tensors(self.path)
         try:
             if content["format"] != FORMAT:
-                raise UserError(f"{self.path} has format {content['format']}, expected {FORMAT}; delete it to start anew")
+                raise UserError(
+                    f"{self.path} has format {content['format']}, expected {FORMAT}; delete it to start anew"
+                )
             history = History.from_dict(content["history"])
             model.load_weights(content["weights"], self.path)
             optimizer.load_state_dict(content["optimizer"])

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ans_fast.errors import UserError
@@ -94,10 +93,10 @@ class Training:
             self.history.test[str(epoch)] = test_result
             tested = f" test=({format_metrics(test_result)})"
         evaluated = perf_counter()
-        self.history.add(loss, result, trained - began, evaluated - trained)
-        is_best = self.history.best_epoch == epoch
+        is_best = self.history.would_be_best(result)
         if is_best:
             self.best = {name: value.clone() for name, value in self.model.state_dict().items()}
+        self.history.add(loss, result, trained - began, evaluated - trained)
         logging.info(
             "Epoch %-5d loss=%.4f [%.1f s]\tdev=(%s)%s [%.1f s]%s",
             epoch,
@@ -116,7 +115,9 @@ class Training:
     def _train(self, epoch: int) -> float:
         bar = _bar(epoch, -(-len(self.rows) // self.args.batch_size))
         try:
-            return train_epoch(self.model, self.optimizer, self.rows, self.args.batch_size, bar.update if bar else _nothing)
+            return train_epoch(
+                self.model, self.optimizer, self.rows, self.args.batch_size, bar.update if bar else _nothing
+            )
         except NotFinite as error:
             terms = ", ".join(f"{name} {value:.4g}" for name, value in error.terms.items())
             saved = f"{self.checkpoint.path} holds epoch {self.checkpoint.epoch}"
@@ -152,9 +153,3 @@ def _bar(epoch: int, n_batches: int) -> Any:
     from tqdm import tqdm
 
     return tqdm(total=n_batches, desc=f"Epoch {epoch:<3}", leave=False, ncols=100, mininterval=0.2)
-
-
-@torch.no_grad()
-def restore(model: Recommender, weights: dict[str, Tensor]) -> None:
-    """Puts the weights of an epoch back."""
-    model.load_state_dict(weights)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from ans_fast.errors import UserError
@@ -51,6 +52,11 @@ class History:
             raise UserError(f"the checkpoint has no {self.main_metric} of past epochs, only {', '.join(self.dev[0])}")
         return [sign * result[self.main_metric] for result in self.dev]
 
+    def would_be_best(self, dev: dict[str, float]) -> bool:
+        """Whether an epoch with these dev metrics would be the best one so far."""
+        extended = History(self.main_metric, dev=[*self.dev, dev])
+        return extended.best_epoch == len(extended.dev)
+
     @property
     def best_epoch(self) -> int:
         """The first epoch, from 1, with the best main metric (NaN is never best); 0 before the first."""
@@ -67,5 +73,5 @@ class History:
         if not patience or len(values) <= patience:
             return False
         recent = values[-patience:]
-        falling = all(a >= b for a, b in zip(recent, recent[1:], strict=False))
+        falling = all(a >= b for a, b in pairwise(recent))
         return falling or len(values) - (self.best_epoch - 1) > patience

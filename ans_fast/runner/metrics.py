@@ -104,7 +104,7 @@ def _hits_in_order(scores: Tensor, n_pos: Tensor, n_neg: Tensor) -> Tensor:
     column = torch.arange(scores.shape[1], device=scores.device)
     positive, shown = column < n_pos[:, None], column < (n_pos + n_neg)[:, None]
     broken = scores.isnan()
-    scores = scores.double() - TIE_PENALTY * positive
+    scores = scores.double() - TIE_PENALTY * positive.double()
     scores = scores.masked_fill(broken, torch.inf).masked_fill(broken & positive | ~shown, -torch.inf)
     order = scores.sort(dim=1, descending=True, stable=True).indices
     return (positive & ~broken).gather(1, order).double()
@@ -148,7 +148,7 @@ def _f1(predicted: Tensor, actual: Tensor) -> Tensor:
 
 
 def format_metrics(results: dict[str, float]) -> str:
-    """"HR@5:0.2929,NDCG@5:0.1988,HR@10:…": k ascending, names alphabetical, four digits."""
+    """ "HR@5:0.2929,NDCG@5:0.1988,HR@10:…": k ascending, names alphabetical, four digits."""
 
     def key(name: str) -> tuple[int, str]:
         base, _, k = name.partition("@")

@@ -36,7 +36,14 @@ def write_results(
         "best_epoch": best or None,
         "results": results,
         "epochs": [
-            {"epoch": i, "loss": loss, "dev": dev, "test": history.test.get(str(i)), "train_seconds": s[0], "eval_seconds": s[1]}
+            {
+                "epoch": i,
+                "loss": loss,
+                "dev": dev,
+                "test": history.test.get(str(i)),
+                "train_seconds": s[0],
+                "eval_seconds": s[1],
+            }
             for i, (loss, dev, s) in enumerate(zip(history.losses, history.dev, history.seconds, strict=True), 1)
         ],
         "flags": {k: v for k, v in sorted(vars(args).items()) if isinstance(v, str | int | float | list)},
