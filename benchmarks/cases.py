@@ -81,7 +81,7 @@ class AnsSize:
         return _listed(B=self.B, M=self.M, H=self.H, D=self.D, items=self.items)
 
 
-ANS_SIZES = _swept(AnsSize(), M=(4, 64), D=(16, 32, 128, 256), B=(512, 4_096), H=(1, 2), items=(1_682, 40_000))
+ANS_SIZES = _swept(AnsSize(), M=(4, 64), D=(16, 128, 256), B=(512, 4_096), H=(1, 2), items=(40_000,))
 ANS_QUICK = [AnsSize(B=5, M=3, H=2, D=7, users=9, items=11)]
 
 
@@ -122,7 +122,7 @@ class PropagateSize:
         return f"{self.graph} {_listed(D=self.D, layers=self.layers)}"
 
 
-PROPAGATE_SIZES = _swept(PropagateSize(), graph=(ML_100K, LARGE), D=(16, 32, 128, 256), layers=(3,))
+PROPAGATE_SIZES = _swept(PropagateSize(), graph=(ML_100K, LARGE), D=(16, 128, 256), layers=(3,))
 PROPAGATE_QUICK = [PropagateSize(TINY, D=7, layers=2)]
 
 
@@ -136,7 +136,7 @@ class SampleSize:
         return f"{self.graph} {_listed(B=self.B, M=self.M)}"
 
 
-SAMPLE_SIZES = _swept(SampleSize(), graph=(ML_100K, LARGE), B=(2_048,), M=(4, 64))
+SAMPLE_SIZES = _swept(SampleSize(), graph=(ML_100K, LARGE), B=(2_048,), M=(64,))
 SAMPLE_QUICK = [SampleSize(TINY, B=5, M=3)]
 
 

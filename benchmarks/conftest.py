@@ -10,10 +10,10 @@ import torch
 
 from benchmarks import plain
 from benchmarks.cases import THREADS
-from benchmarks.machine import Usage
+from benchmarks.machine import seconds_waited
 from benchmarks.memory import extra_peak
 
-SECONDS = 1.2  # of timed calls a case; slow ones get MIN_ROUNDS, fast ones MAX_ROUNDS
+SECONDS = 0.8  # of timed calls a case; slow ones get MIN_ROUNDS, fast ones MAX_ROUNDS
 MIN_ROUNDS, MAX_ROUNDS = 3, 100
 
 
@@ -43,7 +43,8 @@ def measure(benchmark, request) -> Callable[..., None]:
     """measure(call, op=…, provider=…, mode=…, config=…): times the call and notes its peak memory.
 
     The call has been made before, so that everything is compiled and warm. `rounds` limits slow ones; `step` is what
-    stands for the call in the measurement of memory. Noted beside: the share of the machine that others took.
+    stands for the call in the measurement of memory. Noted beside: the share of the time that its threads waited for
+    a core.
     """
 
     def run(call: Callable[[], object], *, rounds: int | None = None, step: Callable | None = None, **labels: object):
@@ -56,9 +57,9 @@ def measure(benchmark, request) -> Callable[..., None]:
             call()
             taken = time.perf_counter() - start
             rounds = int(min(max(SECONDS / taken, MIN_ROUNDS), MAX_ROUNDS))
-        before = Usage.now()
+        start, waited = time.perf_counter(), seconds_waited()
         benchmark.pedantic(call, rounds=rounds, warmup_rounds=warm_up)
-        others = Usage.now().others_since(before)
-        benchmark.extra_info.update({name: str(label) for name, label in labels.items()}, peak=peak, others=others)
+        waited = (seconds_waited() - waited) / (time.perf_counter() - start) / THREADS
+        benchmark.extra_info.update({name: str(label) for name, label in labels.items()}, peak=peak, waited=waited)
 
     return run

@@ -1,11 +1,9 @@
-"""The machine a benchmark runs on, and how much of it other processes took meanwhile."""
+"""The machine a benchmark runs on, and whether other processes kept it from running."""
 
 from __future__ import annotations
 
 import os
 import platform
-import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -28,22 +26,7 @@ def versions() -> str:
     return f"ans_fast {build_info()['version']}, torch {torch.__version__}, Python {platform.python_version()}"
 
 
-@dataclass(frozen=True)
-class Usage:
-    """Seconds since some start: of the clock, of processor time of all processes, and of this one."""
-
-    clock: float
-    everyone: float
-    own: float
-
-    @classmethod
-    def now(cls) -> Usage:
-        fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
-        user, nice, system, _idle, _wait, *interrupts = (int(field) for field in fields[:8])
-        everyone = (user + nice + system + sum(interrupts)) / os.sysconf("SC_CLK_TCK")
-        return cls(time.perf_counter(), everyone, sum(os.times()[:2]))
-
-    def others_since(self, before: Usage) -> float:
-        """The share of all processors' time that other processes, or the host, took since `before`."""
-        others = (self.everyone - before.everyone) - (self.own - before.own)
-        return max(others, 0.0) / ((self.clock - before.clock) * (os.cpu_count() or 1))
+def seconds_waited() -> float:
+    """How long this process's threads have waited for a core so far, all together; NaN off Linux."""
+    files = list(Path("/proc/self/task").glob("*/schedstat"))
+    return sum(int(file.read_text().split()[1]) for file in files) / 1e9 if files else float("nan")

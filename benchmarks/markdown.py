@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from benchmarks.results import Result, Table
 
-OTHERS_LIMIT = 0.05  # beyond it a case is marked as disturbed
+WAITED_LIMIT = 0.1  # beyond it a case is marked as disturbed
 
 EXPLANATION = """\
 Medians in milliseconds; `(×n)`: n times as long as fused. MB: the most memory a call had beyond what was there before,
@@ -33,11 +33,11 @@ def render(table: Table, results: list[Result]) -> str:
         parts.append(f"## {op}")
         parts.append(_table(table, op, "time, ms", lambda case: _time(table, case)))
         parts.append(_table(table, op, "memory, MB", lambda case: "" if case.peak_mb is None else _short(case.peak_mb)))
-    disturbed = [r for r in results if r.others > OTHERS_LIMIT]
+    disturbed = [r for r in results if r.waited > WAITED_LIMIT]
     if disturbed:
         parts.append(
-            f"{len(disturbed)} of {len(results)} cases, marked *, ran while other processes took more than "
-            f"{OTHERS_LIMIT:.0%} of the machine."
+            f"{len(disturbed)} of {len(results)} cases, marked *, were disturbed: their threads waited for a core more "
+            f"than {WAITED_LIMIT:.0%} of the time."
         )
     return "\n\n".join(parts) + "\n"
 
@@ -52,7 +52,7 @@ def _table(table: Table, op: str, title: str, cell: Callable[[Result], str]) -> 
 
 
 def _time(table: Table, case: Result) -> str:
-    text = _short(case.p50_ms) + ("*" if case.others > OTHERS_LIMIT else "")
+    text = _short(case.p50_ms) + ("*" if case.waited > WAITED_LIMIT else "")
     ratio = table.speed_up(case.op, case.config, case.mode, case.provider)
     return text if case.provider == "fused" or ratio is None else f"{text} (×{_short(ratio)})"
 

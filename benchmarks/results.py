@@ -16,7 +16,7 @@ from benchmarks.machine import device, versions
 @dataclass(frozen=True)
 class Result:
     """One case. p20, p50, p80: milliseconds a call. peak_mb: 10^6 bytes beyond what was resident before the call, None
-    if not known. others: the share of the machine's processor time that other processes took meanwhile."""
+    if not known. waited: the share of the time for which a thread waited for a core."""
 
     op: str
     provider: str
@@ -26,7 +26,7 @@ class Result:
     p80_ms: float
     rounds: int
     peak_mb: float | None
-    others: float
+    waited: float
     config: str
     device: str
     threads: int
@@ -49,7 +49,7 @@ def read(folder: Path) -> list[Result]:
                 p80_ms=p80,
                 rounds=len(times),
                 peak_mb=None if info["peak"] is None else round(info["peak"], 2),
-                others=round(info["others"], 3),
+                waited=round(info["waited"], 3),
                 **where,
             )
     return list(results.values())
