@@ -48,8 +48,8 @@ def ans_terms(
         seed: of the noise: an int, an int64 tensor of one element, or None: drawn from torch's CPU generator.
 
     Returns:
-        AnsTerms(bpr, sns, distance, orthogonality, selected): four scalars, means over pairs (0 for an empty batch), and
-        int64 [B, H], the negative that won.
+        AnsTerms(bpr, sns, distance, orthogonality, selected): four scalars, means over pairs (0 for an empty batch),
+        and int64 [B, H], the negative that won.
 
     Raises:
         ValueError, TypeError: an argument's shape, dtype, range or device is wrong.
