@@ -66,7 +66,7 @@ class ANS(DotProduct):
         reg_weight: float = 0.0,
         require_pow: int = 0,
         predict_with: str = "hops",
-        num_neg: int = 8,
+        num_neg: int = 2,
         **training: Any,
     ):
         super().__init__(graph, num_neg=num_neg, **training)
@@ -101,7 +101,7 @@ class ANS(DotProduct):
             default="hops",
             help="vectors that rank: all hops, or only the embeddings, as the paper's code does",
         )
-        group.set_defaults(num_neg=8)
+        group.set_defaults(num_neg=2, l2=1e-5)
 
     def decays(self, parameter_name: str) -> bool:
         """The embeddings only."""
