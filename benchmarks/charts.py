@@ -10,7 +10,7 @@ import matplotlib
 matplotlib.use("agg")
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from benchmarks.results import Table
 
@@ -39,24 +39,30 @@ def draw(table: Table, folder: Path) -> None:
 
 
 def _speed_ups(table: Table, file: Path) -> None:
-    """One row an op at its first size: how many times as fast as each other provider."""
-    rows = [(op, *_fullest(table, op)) for op in TITLES if op in table.ops()]
-    figure, axes = plt.subplots(figsize=(8, 1 + 0.75 * len(rows)))
-    for y, (op, config, mode) in enumerate(reversed(rows)):
-        for provider in table.providers(op):
-            ratio = table.speed_up(op, config, mode, provider)
-            if provider not in STYLES or provider == "fused" or ratio is None:
-                continue
-            colour, marker = STYLES[provider]
-            axes.plot(ratio, y, marker, color=colour, markersize=9, linestyle="none", label=provider)
-            axes.annotate(f"{ratio:.3g}×", (ratio, y), (0, 9), textcoords="offset points", ha="center", fontsize=9)
-    axes.axvline(1, color="#999999", linewidth=1)
-    axes.set_yticks(range(len(rows)), [f"{TITLES[op]}\n({mode})" for op, _, mode in reversed(rows)])
-    axes.set_ylim(-0.5, len(rows) - 0.3)
-    axes.set_xlabel("times as fast as")
+    """A group of bars an op, at its first size: how many times as fast as each other provider the fused one is."""
+    bars: list[tuple[str, float]] = []  # provider and ratio, from the top; an empty provider is a gap
+    places, labels = [], []
+    for op in (op for op in TITLES if op in table.ops()):
+        config, mode = _fullest(table, op)
+        ratios = {p: table.speed_up(op, config, mode, p) for p in STYLES if p != "fused"}
+        group = [(provider, ratio) for provider, ratio in ratios.items() if ratio]
+        places.append(len(bars) + (len(group) - 1) / 2)
+        labels.append(f"{TITLES[op]}\n({mode})")
+        bars += [*group, ("", 1.0)]
+    figure, axes = plt.subplots(figsize=(7.5, 0.6 + 0.34 * len(bars)))
+    for y, (provider, ratio) in enumerate(bars):
+        if provider:
+            axes.barh(y, ratio, color=STYLES[provider][0], label=provider)
+            axes.annotate(f"{ratio:.3g}×", (ratio, y), (4, 0), textcoords="offset points", va="center", fontsize=9)
+    axes.set_yticks(places, labels)
+    axes.tick_params("y", length=0)
+    axes.invert_yaxis()
+    axes.set_xlabel("times as fast as …")
+    axes.set_xlim(1, 1.25 * max(ratio for _, ratio in bars))
     _log(axes.xaxis, axes)
     handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
-    axes.legend(handles.values(), handles, loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
+    order = [provider for provider in STYLES if provider in handles]
+    axes.legend([handles[p] for p in order], order, loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
     _save(figure, file)
 
 
@@ -105,8 +111,9 @@ def _sweep(table: Table, op: str, size: str) -> dict[int, str]:
 def _log(axis, axes: Axes) -> None:
     """A log scale with plain numbers."""
     getattr(axes, f"set_{axis.axis_name}scale")("log")
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
 
 
 def _save(figure: plt.Figure, file: Path) -> None:

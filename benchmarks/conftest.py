@@ -49,7 +49,6 @@ def measure(benchmark, request) -> Callable[..., None]:
 
     def run(call: Callable[[], object], *, rounds: int | None = None, step: Callable | None = None, **labels: object):
         peak = extra_peak(step or call)
-        warm_up = 0 if rounds == 1 else 1
         if quick(request.config):
             rounds = 2
         elif rounds is None:
@@ -58,7 +57,7 @@ def measure(benchmark, request) -> Callable[..., None]:
             taken = time.perf_counter() - start
             rounds = int(min(max(SECONDS / taken, MIN_ROUNDS), MAX_ROUNDS))
         start, waited = time.perf_counter(), seconds_waited()
-        benchmark.pedantic(call, rounds=rounds, warmup_rounds=warm_up)
+        benchmark.pedantic(call, rounds=rounds)
         waited = (seconds_waited() - waited) / (time.perf_counter() - start) / THREADS
         benchmark.extra_info.update({name: str(label) for name, label in labels.items()}, peak=peak, waited=waited)
 
