@@ -10,7 +10,16 @@ from typing import Any
 from ans_fast.errors import UserError
 from ans_fast.models.base import Recommender
 
-MODULES = {"ANS": "ans", "BPRMF": "bprmf", "LightGCN": "lightgcn", "POP": "pop"}
+MODULES = {
+    "ANS": "ans",
+    "BPRMF": "bprmf",
+    "FPMC": "fpmc",
+    "GRU4Rec": "gru4rec",
+    "LightGCN": "lightgcn",
+    "NeuMF": "neumf",
+    "POP": "pop",
+    "SLRCPlus": "slrcplus",
+}
 
 __all__ = ["MODULES", "Recommender", "by_name", "load", *MODULES]
 

@@ -86,6 +86,10 @@ class Recommender(nn.Module):
         """Further tensors [R, …] that each row of "train", "dev" or "test" brings along in Rows and Query."""
         return {}
 
+    def training_rows(self, rows: Rows) -> Rows:
+        """Those rows of train that the model learns from."""
+        return rows
+
     # --- what a model computes ---
 
     def forward(self, users: Tensor, items: Tensor, context: dict[str, Tensor]) -> Tensor:

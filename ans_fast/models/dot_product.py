@@ -49,7 +49,7 @@ class DotProduct(Recommender):
 def pair_scores(users: Tensor, items: Tensor, candidates: Tensor) -> Tensor:
     """users [B, K] with item rows [n, K] at candidates int64 [B, C] -> products [B, C], without gradients."""
     n_rows, n_candidates = candidates.shape
-    if users.device.type != "cpu":
+    if users.device.type != "cpu" or n_candidates > len(items):  # a sparse row holds no more than its width
         gathered = items.index_select(0, candidates.flatten()).view(n_rows, n_candidates, -1)
         return torch.bmm(gathered, users.unsqueeze(2)).squeeze(2)
     # products at the places of a sparse pattern: no [B, C, K] copy of item rows

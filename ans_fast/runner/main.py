@@ -45,7 +45,7 @@ def run(argv: Sequence[str]) -> int:
     args.first_item = 1
     model = args.model.from_args(args, dataset, graph).to_device(device)
     rows = Rows.of_split(dataset.train)
-    rows = Rows(**{**vars(rows), "context": model.context(dataset, "train")}).to(device)
+    rows = model.training_rows(Rows(**{**vars(rows), "context": model.context(dataset, "train")})).to(device)
     evaluators = {split: make_evaluator(model, dataset, split, args) for split in ("dev", "test")}
     logging.info("#params: %d", sum(p.numel() for p in model.parameters()))
     logging.info(summary.training_table(model, dataset, rows, args))

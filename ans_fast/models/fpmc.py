@@ -1,0 +1,68 @@
+"""Factorised personalised Markov chains."""
+
+from __future__ import annotations
+
+from argparse import _ArgumentGroup
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ans_fast.flag_types import positive_int
+from ans_fast.graph import BipartiteGraph
+from ans_fast.models.dot_product import pair_scores
+from ans_fast.models.gather import products, rows_at
+from ans_fast.models.node_table import NodeTable
+from ans_fast.models.rows import Query
+from ans_fast.models.sequential import Sequential, last_items
+
+
+class FPMC(Sequential):
+    """ "Factorizing Personalized Markov Chains for Next-Basket Recommendation" (Rendle et al., WWW 2010).
+
+    A score is the product of a user's and an item's vector plus that of the latest clicked item's and the item's
+    second vector. A user without history has the first alone.
+
+    Args:
+        graph: who clicked what. emb_size: D. history_max: see Sequential. training: see Recommender.
+    """
+
+    name = "FPMC"
+    log_args = ("emb_size",)
+
+    def __init__(self, graph: BipartiteGraph, emb_size: int = 64, **training: Any):
+        super().__init__(graph, **training)
+        self.emb_size = emb_size
+        self.table = NodeTable(graph, emb_size).named_in_state(
+            self, "table", "ui_embeddings.weight", "iu_embeddings.weight"
+        )
+        self.li_embeddings = nn.Embedding(graph.n_items, emb_size)
+        self.il_embeddings = nn.Embedding(graph.n_items, emb_size)
+        for parameter in self.parameters():
+            nn.init.normal_(parameter, std=0.01)
+
+    @classmethod
+    def add_arguments(cls, group: _ArgumentGroup) -> None:
+        group.add_argument("--emb_size", type=positive_int, default=64, help="size of the embedding vectors")
+        super().add_arguments(group)
+
+    def forward(self, users: Tensor, items: Tensor, context: dict[str, Tensor]) -> Tensor:
+        both = rows_at(self.table.weight, torch.cat([users[:, None], items + self.graph.n_users], 1))  # [B, 1 + C, D]
+        by_item = rows_at(self.il_embeddings.weight, items)  # [B, C, D]
+        return products(both[:, 0], both[:, 1:]) + products(self._last(context), by_item)
+
+    def _last(self, context: dict[str, Tensor]) -> Tensor:
+        """The latest item's vector [B, D]; zeros where there is none."""
+        return rows_at(self.li_embeddings.weight, last_items(context)) * (context["lengths"] > 0)[:, None]
+
+    @torch.no_grad()
+    def precompute(self) -> tuple[Tensor, Tensor]:
+        """The vectors of users [n_users, D] and both of the items side by side [n_items, 2D]."""
+        users, items = self.table.parts()
+        return users, torch.cat([items, self.il_embeddings.weight], 1)
+
+    @torch.no_grad()
+    def score(self, state: tuple[Tensor, Tensor], query: Query) -> Tensor:
+        users, items = state
+        own = torch.cat([users.index_select(0, query.users), self._last(query.context)], 1)
+        return own @ items.t() if query.items is None else pair_scores(own, items, query.items)

@@ -1,0 +1,71 @@
+"""A recurrent network over the history."""
+
+from __future__ import annotations
+
+from argparse import _ArgumentGroup
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ans_fast.flag_types import positive_int
+from ans_fast.graph import BipartiteGraph
+from ans_fast.models.dot_product import pair_scores
+from ans_fast.models.gather import products, rows_at
+from ans_fast.models.rows import Query
+from ans_fast.models.sequential import Sequential
+
+
+class GRU4Rec(Sequential):
+    """ "Session-based Recommendations with Recurrent Neural Networks" (Hidasi et al., ICLR 2016).
+
+    A gated recurrent unit reads the history's item vectors; its last state, made linear into D numbers, times an item's
+    vector is the score. An empty history leaves the unit's first state, zeros.
+
+    Args:
+        graph: who clicked what. emb_size: D. hidden_size: of the unit. history_max: see Sequential.
+        training: see Recommender.
+    """
+
+    name = "GRU4Rec"
+    log_args = ("emb_size", "hidden_size")
+
+    def __init__(self, graph: BipartiteGraph, emb_size: int = 64, hidden_size: int = 64, **training: Any):
+        super().__init__(graph, **training)
+        self.emb_size, self.hidden_size = emb_size, hidden_size
+        self.i_embeddings = nn.Embedding(graph.n_items, emb_size)
+        self.rnn = nn.GRU(emb_size, hidden_size, batch_first=True)
+        self.out = nn.Linear(hidden_size, emb_size)
+        for parameter in (self.i_embeddings.weight, *self.out.parameters()):
+            nn.init.normal_(parameter, std=0.01)
+
+    @classmethod
+    def add_arguments(cls, group: _ArgumentGroup) -> None:
+        group.add_argument("--emb_size", type=positive_int, default=64, help="size of the embedding vectors")
+        group.add_argument("--hidden_size", type=positive_int, default=64, help="size of the recurrent unit")
+        super().add_arguments(group)
+
+    def forward(self, users: Tensor, items: Tensor, context: dict[str, Tensor]) -> Tensor:
+        return products(self.users_now(context), rows_at(self.i_embeddings.weight, items))
+
+    def users_now(self, context: dict[str, Tensor]) -> Tensor:
+        """What the histories make of their users: [B, D]."""
+        lengths, order = context["lengths"].sort(descending=True, stable=True)
+        n_read = int((lengths > 0).sum())
+        state = self.out.weight.new_zeros(len(lengths), self.hidden_size)
+        if n_read:
+            history = context["history_items"].index_select(0, order[:n_read])[:, : int(lengths[0])]
+            packed = nn.utils.rnn.pack_padded_sequence(history[..., None], lengths[:n_read].cpu(), batch_first=True)
+            read = packed._replace(data=rows_at(self.i_embeddings.weight, packed.data[:, 0]))  # no padding is looked up
+            state = state.index_copy(0, order[:n_read], self.rnn(read)[1][-1])
+        return self.out(state)
+
+    @torch.no_grad()
+    def precompute(self) -> Tensor:
+        """The items' vectors [n_items, D]."""
+        return self.i_embeddings.weight.detach()
+
+    @torch.no_grad()
+    def score(self, state: Tensor, query: Query) -> Tensor:
+        users = self.users_now(query.context)
+        return users @ state.t() if query.items is None else pair_scores(users, state, query.items)

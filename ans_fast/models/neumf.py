@@ -1,0 +1,116 @@
+"""Neural matrix factorisation."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from argparse import _ArgumentGroup
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ans_fast.flag_types import positive_int
+from ans_fast.graph import BipartiteGraph
+from ans_fast.models.base import Recommender
+from ans_fast.models.dot_product import pair_scores
+from ans_fast.models.gather import rows_at
+from ans_fast.models.node_table import NodeTable
+from ans_fast.models.rows import Query
+
+ALL_ITEMS_ROWS = 16  # users whose hidden layers for all items are held at once
+
+
+class NeuMF(Recommender):
+    """ "Neural Collaborative Filtering" (He et al., WWW 2017).
+
+    A score is linear in two vectors: the element-wise product of one pair of embeddings, and what a perceptron makes of
+    another pair side by side. The perceptron's first layer splits in a user's half and an item's half, so that for
+    ranking each is computed once a user and once an item.
+
+    Args:
+        graph: who clicked what. emb_size: D of each of the two pairs. layers: widths of the perceptron's layers.
+        dropout: after each of these. training: see Recommender.
+    """
+
+    name = "NeuMF"
+    log_args = ("emb_size", "layers")
+
+    def __init__(
+        self,
+        graph: BipartiteGraph,
+        emb_size: int = 64,
+        layers: list[int] | None = None,
+        dropout: float = 0.0,
+        **training: Any,
+    ):
+        super().__init__(graph, **training)
+        self.emb_size, self.layers, self.dropout = emb_size, layers or [64], dropout
+        self.mf, self.mlp_table = NodeTable(graph, emb_size), NodeTable(graph, emb_size)
+        self.mf.named_in_state(self, "mf", "mf_u_embeddings.weight", "mf_i_embeddings.weight")
+        self.mlp_table.named_in_state(self, "mlp_table", "mlp_u_embeddings.weight", "mlp_i_embeddings.weight")
+        widths = [2 * emb_size, *self.layers]
+        self.mlp = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths, self.layers, strict=False))
+        self.prediction = nn.Linear(emb_size + widths[-1], 1, bias=False)
+        for parameter in self.parameters():
+            nn.init.normal_(parameter, std=0.01)
+
+    @classmethod
+    def add_arguments(cls, group: _ArgumentGroup) -> None:
+        group.add_argument("--emb_size", type=positive_int, default=64, help="size of the embedding vectors")
+        group.add_argument("--layers", type=widths_of_layers, default=[64], help="widths of the perceptron's layers")
+
+    def forward(self, users: Tensor, items: Tensor, context: dict[str, Tensor]) -> Tensor:
+        ids = torch.cat([users[:, None], items + self.graph.n_users], 1)  # [B, 1 + C]
+        mf, mlp = rows_at(self.mf.weight, ids), rows_at(self.mlp_table.weight, ids)  # [B, 1 + C, D]
+        to_user, to_item = self.mlp[0].weight.split(self.emb_size, 1)  # [W, D] each
+        hidden = (mlp[:, :1] @ to_user.t() + self.mlp[0].bias) + mlp[:, 1:] @ to_item.t()  # [B, C, W]
+        mf_share, _ = self._shares()
+        return (mf[:, :1] * mf[:, 1:]) @ mf_share + self._deep(hidden)
+
+    def _shares(self) -> tuple[Tensor, Tensor]:
+        """The last layer's weights [D] of the product and [W] of the perceptron."""
+        return self.prediction.weight[0].split([self.emb_size, self.layers[-1]])
+
+    def _deep(self, hidden: Tensor) -> Tensor:
+        """The perceptron's share of the scores [B, C], from its first layer before the relu, [B, C, W]."""
+        for layer in self.mlp[1:]:
+            hidden = layer(self._relu(hidden))
+        return self._relu(hidden) @ self._shares()[1]
+
+    def _relu(self, hidden: Tensor) -> Tensor:
+        return nn.functional.dropout(hidden.relu(), self.dropout, self.training)
+
+    @torch.no_grad()
+    def precompute(self) -> tuple[Tensor, ...]:
+        """Vectors whose product is the linear part, [n_users, D] and [n_items, D]; both halves of the first layer,
+        [n_users, W] and [n_items, W]."""
+        mf_users, mf_items = self.mf.parts()
+        mlp_users, mlp_items = self.mlp_table.parts()
+        to_user, to_item = self.mlp[0].weight.split(self.emb_size, 1)
+        return (
+            mf_users * self._shares()[0],
+            mf_items,
+            torch.addmm(self.mlp[0].bias, mlp_users, to_user.t()),
+            mlp_items @ to_item.t(),
+        )
+
+    @torch.no_grad()
+    def score(self, state: tuple[Tensor, ...], query: Query) -> Tensor:
+        mf_users, mf_items, users, items = state
+        linear, half = mf_users.index_select(0, query.users), users.index_select(0, query.users)[:, None]
+        if query.items is None:
+            deep = torch.cat([self._deep(part + items) for part in half.split(ALL_ITEMS_ROWS)])
+            return linear @ mf_items.t() + deep
+        return pair_scores(linear, mf_items, query.items) + self._deep(half + rows_at(items, query.items))
+
+
+def widths_of_layers(text: str) -> list[int]:
+    """The flag's "[64, 32]" as a list. Raises ArgumentTypeError."""
+    try:
+        widths = json.loads(text)
+    except ValueError:
+        widths = None
+    if not isinstance(widths, list) or not widths or not all(type(w) is int and w > 0 for w in widths):
+        raise argparse.ArgumentTypeError(f"expected a list of positive integers such as [64, 32], got {text!r}")
+    return widths
