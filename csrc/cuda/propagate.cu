@@ -49,7 +49,7 @@ __device__ __forceinline__ void add_neighbours(const Layer<T>& a, const T* x, in
     const int32_t node = __ldg(a.indices + edge + k);
     const bool sound = node >= 0 && node < a.n_nodes;  // a broken graph gives NaN, not a crash
     scale[k] = sound ? __ldg(a.scale + node) : NAN;
-    R::load(x + (sound ? node : 0) * a.x_row, lane, dim, rows[k]);
+    R::load(x + (sound ? node : 0) * a.x_row, lane, dim, R::aligned(a.dim), rows[k]);
   }
 #pragma unroll
   for (int k = 0; k < kCount; ++k) {
@@ -63,10 +63,10 @@ __device__ __forceinline__ void finish_row(const Layer<T>& a, int64_t row, int64
                                            float (&total)[kValues]) {
   const float scale = __ldg(a.scale + row);
   float add[kValues] = {};
-  if (a.add) R::load(a.add + row * a.add_row + column, lane, dim, add);
+  if (a.add) R::load(a.add + row * a.add_row + column, lane, dim, R::aligned(a.dim), add);
 #pragma unroll
   for (int i = 0; i < kValues; ++i) total[i] = a.factor * (scale * total[i] + add[i]);
-  R::store(a.out + row * a.out_row + column, lane, dim, total);
+  R::store(a.out + row * a.out_row + column, lane, dim, R::aligned(a.dim), total);
 }
 
 // One team a chunk; blockIdx.y picks a slab of 8 · kTeam columns.
@@ -96,7 +96,7 @@ __global__ void __launch_bounds__(kThreads, 6) chunk_kernel(const Layer<T> a) {
     for (; edge < stop; ++edge) add_neighbours<1, R>(a, x, edge, lane, dim, total);
     position += edge - first;
     if (position == end) break;
-    if (shared) Share::store(head, lane, dim, total);
+    if (shared) Share::store(head, lane, dim, Share::aligned(a.dim), total);
     else finish_row<R>(a, row, column, lane, dim, total);
 #pragma unroll
     for (int i = 0; i < kValues; ++i) total[i] = 0.0f;
@@ -104,7 +104,7 @@ __global__ void __launch_bounds__(kThreads, 6) chunk_kernel(const Layer<T> a) {
     ++row;
     ++position;
   }
-  if (row < a.n_nodes) Share::store(tail, lane, dim, total);
+  if (row < a.n_nodes) Share::store(tail, lane, dim, Share::aligned(a.dim), total);
 }
 
 // Adds up the rows that cross chunks. One team a row.
@@ -125,7 +125,7 @@ __global__ void __launch_bounds__(kThreads) shared_row_kernel(const Layer<T> a) 
 #pragma unroll 4
   for (int64_t c = first; c <= last; ++c) {
     float share[kValues];
-    Share::load((c < last ? tails : heads) + c * a.dim, lane, dim, share);
+    Share::load((c < last ? tails : heads) + c * a.dim, lane, dim, Share::aligned(a.dim), share);
 #pragma unroll
     for (int i = 0; i < kValues; ++i) total[i] += share[i];
   }

@@ -53,9 +53,17 @@ struct Row {
 
   static __device__ __forceinline__ bool has(int column, int dim) { return kFull || column < dim; }
 
+  // Whether rows of a table of `dim` columns all start at 16 bytes.
+  static __device__ __forceinline__ bool aligned(int64_t dim) { return kFull || dim % kVector == 0; }
+
   // values[i] = row[column of i], 0 for absent columns.
   static __device__ __forceinline__ void load(const T* row, int lane, int dim, float (&values)[kValues]) {
-    if (kFull || dim % kVector == 0) {
+    load(row, lane, dim, aligned(dim), values);
+  }
+
+  static __device__ __forceinline__ void load(const T* row, int lane, int dim, bool is_aligned,
+                                              float (&values)[kValues]) {
+    if (kFull || is_aligned) {
 #pragma unroll
       for (int i = 0; i < kValues; i += kVector) {
         const int column = start(lane, i / kRun);
@@ -76,8 +84,9 @@ struct Row {
     }
   }
 
-  static __device__ __forceinline__ void store(T* row, int lane, int dim, const float (&values)[kValues]) {
-    if (kFull || dim % kVector == 0) {
+  static __device__ __forceinline__ void store(T* row, int lane, int dim, bool is_aligned,
+                                               const float (&values)[kValues]) {
+    if (kFull || is_aligned) {
 #pragma unroll
       for (int i = 0; i < kValues; i += kVector) {
         const int column = start(lane, i / kRun);

@@ -45,8 +45,16 @@ def compile_library(sources: list[Path], sanitize: bool = False) -> Path:
 
 def load_kernels() -> ctypes.CDLL:
     """The library of all kernels; under AddressSanitizer (SIMT_SANITIZE=1) when the process was started with it."""
-    kernels = [source for source in sorted(ROOT.glob("csrc/cuda/*.cu")) if source.stem != "library"]
+    kernels = [source for source in sorted(ROOT.glob("csrc/cuda/*.cu")) if not source.stem.startswith("library")]
     library = ctypes.CDLL(compile_library([*kernels, HERE / "driver.cpp"], os.environ.get("SIMT_SANITIZE") == "1"))
     library.last_failure.restype = ctypes.c_char_p
     library.count_chunks.restype = library.count_units.restype = ctypes.c_int64
     return library
+
+
+def sanitizer_environment() -> dict[str, str]:
+    """The environment of a Python process that loads libraries compiled with `sanitize`."""
+    compiler = os.environ.get("CXX", "g++")
+    runtime = subprocess.check_output([compiler, "-print-file-name=libasan.so"], text=True).strip()
+    options = {"ASAN_OPTIONS": "detect_leaks=0:detect_stack_use_after_return=0", "UBSAN_OPTIONS": "print_stacktrace=1"}
+    return {**os.environ, **options, "LD_PRELOAD": runtime, "SIMT_SANITIZE": "1", "PYTHONMALLOC": "malloc"}

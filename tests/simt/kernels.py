@@ -37,6 +37,7 @@ class PropagateArgs(ctypes.Structure):
         *_fields("x", "x_row"),
         *_fields("add", "add_row add_hop"),
         *_fields("out", "out_row out_hop"),
+        ("factor", c_float),
         *_fields("scratch partials"),
     )
 
@@ -117,7 +118,7 @@ def propagate(x: Tensor, indptr: Tensor, indices: Tensor, scale: Tensor, n_layer
     partials = _partials(n, len(indices), dim)
     row = (n_layers + 1) * dim
     graph = (_address(indptr), _address(indices), _address(scale), n, len(indices))
-    args = PropagateArgs(*graph, dim, n_layers, _address(x), dim, None, 0, 0, _address(out), row, dim, None)
+    args = PropagateArgs(*graph, dim, n_layers, _address(x), dim, None, 0, 0, _address(out), row, dim, 1)
     args.partials = _address(partials)
     run(f"propagate_{NAMES[x.dtype]}", args)
     return out
@@ -132,9 +133,21 @@ def propagate_backward(grad: Tensor, indptr: Tensor, indices: Tensor, scale: Ten
     partials = _partials(n, len(indices), dim)
     last = grad.data_ptr() + (hops - 1) * width
     graph = (_address(indptr), _address(indices), _address(scale), n, len(indices))
-    args = PropagateArgs(*graph, dim, hops - 1, last, row, last, row, -dim, _address(out), dim, 0)
+    args = PropagateArgs(*graph, dim, hops - 1, last, row, last, row, -dim, _address(out), dim, 0, 1)
     args.scratch, args.partials = _address(scratch), _address(partials)
     run(f"propagate_{NAMES[grad.dtype]}", args)
+    return out
+
+
+def propagate_mean(x: Tensor, indptr: Tensor, indices: Tensor, scale: Tensor, n_layers: int) -> Tensor:
+    n, dim = x.shape
+    out, scratch = unwritten(n, dim, dtype=x.dtype), unwritten(2, n, dim, dtype=x.dtype)
+    partials = _partials(n, len(indices), dim)
+    graph = (_address(indptr), _address(indices), _address(scale), n, len(indices))
+    rows = _address(x)
+    args = PropagateArgs(*graph, dim, n_layers, rows, dim, rows, dim, 0, _address(out), dim, 0, 1 / (n_layers + 1))
+    args.scratch, args.partials = _address(scratch), _address(partials)
+    run(f"propagate_{NAMES[x.dtype]}", args)
     return out
 
 

@@ -1,0 +1,182 @@
+"""ans_terms_forward.cu and ans_terms_backward.cu on the CPU, against the float64 reference."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import ans_fast
+from ans_fast import reference
+from tests.simt import kernels
+from tests.simt.kernels import AnsInputs
+
+EPS, NOISE_SCALE, SEED = 0.3, 0.2, 98765432109876
+#        B   M  H  D   ragged
+CASES = [
+    (5, 7, 3, 64, False),
+    (1, 1, 1, 1, False),
+    (3, 5, 2, 7, True),
+    (40, 5, 4, 32, True),  # more (pair, hop)s than the grid holds
+    (4, 6, 2, 96, False),
+    (4, 6, 2, 100, True),
+    (6, 9, 2, 128, True),
+    (2, 3, 2, 250, True),
+    (3, 5, 2, 256, False),
+    (20, 3, 2, 300, True),
+    (2, 3, 2, 1024, False),
+    (2, 70, 1, 64, True),
+]
+
+
+def random_inputs(
+    pairs: int, negatives: int, hops: int, dim: int, ragged: bool, dtype: torch.dtype = torch.float32
+) -> AnsInputs:
+    generator = torch.Generator().manual_seed(pairs * 1000 + negatives * 100 + hops * 10 + dim)
+    n_users, n_items = 4, 9  # few, so that ids repeat
+
+    def rows(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=generator).mul(dim**-0.25).to(dtype)
+
+    def ids(n: int, *shape: int) -> torch.Tensor:
+        return torch.randint(0, n, shape, generator=generator)
+
+    count = torch.randint(1, negatives + 1, (pairs,), generator=generator) if ragged else None
+    neg_items = ids(n_items, pairs, negatives)
+    if count is not None:
+        neg_items[torch.arange(negatives) >= count[:, None]] = 10**12  # what does not count is not read
+    tables = (rows(n_users, hops, dim), rows(n_items, hops, dim), rows(pairs, hops, dim), rows(n_items, hops, dim))
+    return AnsInputs(*tables, rows(dim), rows(1), ids(n_users, pairs), ids(n_items, pairs), neg_items, count)
+
+
+def expected(inputs: AnsInputs, grad_terms: torch.Tensor, seed: int = SEED):
+    """Terms, selected and gradients in float64."""
+    leaves = [tensor.double().requires_grad_() for tensor in inputs[:6]]
+    out = reference.ans_terms(*leaves, *inputs[6:], EPS, NOISE_SCALE, torch.tensor([seed]))
+    terms = torch.stack(out[:4])
+    return terms.detach(), out.selected, torch.autograd.grad(terms, leaves, grad_terms.double())
+
+
+def assert_close(got: torch.Tensor, want: torch.Tensor, tolerance: float, what: str) -> None:
+    assert got.isfinite().all(), what
+    error, size = (got.double() - want).norm(), want.norm()
+    assert error <= tolerance * size + 1e-12, f"{what}: {error:.2e} of {size:.2e}"
+
+
+GRADIENTS = "user_hops item_hops user_gate item_gate margin_weight margin_bias".split()
+GRAD_TERMS = torch.tensor([0.7, -1.3, 0.4, 0.9])
+
+
+def check(inputs: AnsInputs, tolerance: float = 1e-5, seed: int = SEED) -> None:
+    terms, selected, saved = kernels.ans_terms_forward(inputs, EPS, NOISE_SCALE, seed)
+    want_terms, want_selected, want_gradients = expected(inputs, GRAD_TERMS, seed)
+    assert_close(terms, want_terms, tolerance, "terms")
+    assert torch.equal(selected, want_selected)
+    assert saved.isfinite().all()
+    for deterministic in (False, True):
+        gradients = kernels.ans_terms_backward(
+            GRAD_TERMS, inputs, EPS, NOISE_SCALE, seed, selected, saved, deterministic
+        )
+        for name, got, want in zip(GRADIENTS, gradients, want_gradients, strict=True):
+            assert_close(got, want, tolerance, f"gradient of {name}, deterministic={deterministic}")
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: "B{}-M{}-H{}-D{}-{}".format(*case))
+def test_terms_and_gradients(case):
+    check(random_inputs(*case))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("dim", [7, 64, 72, 128, 256, 264])
+def test_short_rows(dim, dtype):
+    """The arithmetic is float32, so only the rounding of the inputs, which the reference shares, is coarse."""
+    check(random_inputs(3, 5, 2, dim, True, dtype))
+
+
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("dim", [64, 300])
+def test_other_orders_of_threads_and_blocks(dim, order):
+    kernels.library().set_order(order)
+    try:
+        check(random_inputs(4, 6, 2, dim, True))
+    finally:
+        kernels.library().set_order(0)
+
+
+@pytest.mark.parametrize("dim", [64, 300])
+def test_the_deterministic_path_gives_the_same_bits_in_any_order(dim):
+    inputs = random_inputs(6, 7, 2, dim, True)
+    _, selected, saved = kernels.ans_terms_forward(inputs, EPS, NOISE_SCALE, SEED)
+    results = []
+    for order in range(3):
+        kernels.library().set_order(order)
+        results.append(kernels.ans_terms_backward(GRAD_TERMS, inputs, EPS, NOISE_SCALE, SEED, selected, saved, True))
+    kernels.library().set_order(0)
+    for other in results[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
+
+
+def test_selected_equals_the_cpu_kernels_choice():
+    inputs = random_inputs(30, 16, 4, 64, True)
+    terms, selected, _ = kernels.ans_terms_forward(inputs, EPS, NOISE_SCALE, SEED)
+    cpu = ans_fast.ops.ans_terms(*inputs, EPS, NOISE_SCALE, SEED)
+    assert torch.equal(selected, cpu.selected)
+    assert_close(terms, torch.stack(cpu[:4]).double(), 1e-6, "terms")
+
+
+def test_a_seed_in_memory():
+    inputs = random_inputs(3, 4, 2, 64, False)
+    by_value = kernels.ans_terms_forward(inputs, EPS, NOISE_SCALE, 5)
+    by_address = kernels.ans_terms_forward(inputs, EPS, NOISE_SCALE, torch.tensor([5]))
+    assert all(torch.equal(a, b) for a, b in zip(by_value, by_address, strict=True))
+
+
+def test_the_first_of_equal_negatives_wins():
+    inputs = random_inputs(4, 9, 2, 64, False)
+    inputs.neg_items[:] = inputs.neg_items[:, :1]
+    # Without noise all negatives of a pair are the same.
+    _, selected, _ = kernels.ans_terms_forward(inputs, EPS, 0.0, SEED)
+    assert (selected == 0).all()
+
+
+@pytest.mark.parametrize("scale", [0.0, 30.0])
+def test_extreme_rows_give_finite_gradients(scale):
+    inputs = random_inputs(4, 5, 2, 64, False)
+    rows = [tensor * scale for tensor in inputs[:4]]
+    inputs = AnsInputs(*rows, *inputs[4:])
+    terms, selected, saved = kernels.ans_terms_forward(inputs, EPS, NOISE_SCALE, SEED)
+    want, _, _ = expected(inputs, GRAD_TERMS)
+    assert_close(terms, want, 1e-5, "terms")
+    for deterministic in (False, True):
+        gradients = kernels.ans_terms_backward(
+            GRAD_TERMS, inputs, EPS, NOISE_SCALE, SEED, selected, saved, deterministic
+        )
+        assert all(gradient.isfinite().all() for gradient in gradients)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("users", 4), ("users", -1), ("pos_items", 9), ("neg_items", 9), ("neg_items", -(2**40)), ("neg_count", 0),
+     ("neg_count", 6)],
+)  # fmt: skip
+def test_ids_out_of_range_give_nan_terms_and_leave_other_pairs_gradients(name, value):
+    inputs = random_inputs(4, 5, 2, 64, False)._replace(neg_count=torch.full((4,), 5))
+    getattr(inputs, name)[2] = value
+    terms, selected, saved = kernels.ans_terms_forward(inputs, EPS, NOISE_SCALE, SEED)
+    assert terms.isnan().all()
+    assert ((selected >= 0) & (selected < 5)).all()
+    for deterministic in (False, True):
+        gradients = kernels.ans_terms_backward(
+            GRAD_TERMS, inputs, EPS, NOISE_SCALE, SEED, selected, saved, deterministic
+        )
+        user_gate = gradients[2]
+        assert (user_gate[2] == 0).all() or user_gate[2].isnan().any()
+        assert user_gate[[0, 1, 3]].isfinite().all()
+
+
+def test_no_pairs():
+    inputs = random_inputs(4, 5, 2, 64, False)
+    batch = ("user_gate", "users", "pos_items", "neg_items")
+    none = inputs._replace(**{name: getattr(inputs, name)[:0] for name in batch})
+    terms, selected, _ = kernels.ans_terms_forward(none, EPS, NOISE_SCALE, SEED)
+    assert (terms == 0).all()
+    assert selected.shape == (0, 2)

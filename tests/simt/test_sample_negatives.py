@@ -1,0 +1,59 @@
+"""sample_negatives.cu on the CPU: the same draws as the CPU kernels and the reference."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import ans_fast
+from ans_fast import reference
+from tests.conftest import random_graph
+from tests.simt import kernels
+
+SEEDS = [0, 1, -1, 2**63 - 1, -(2**63), 123456789012345]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize(("n_rows", "n_negatives", "first_item"), [(1, 1, 0), (50, 7, 1), (300, 16, 0), (700, 5, 3)])
+def test_draws(seed, n_rows, n_negatives, first_item):
+    graph = random_graph(20, 60, 500)
+    users = torch.randint(0, 20, (n_rows,), generator=torch.Generator().manual_seed(seed % 1000))
+    sizes = (graph.n_users, graph.n_items, n_negatives)
+    got = kernels.sample_negatives(graph.indptr, graph.indices, users, *sizes, seed, first_item)
+    assert torch.equal(got, ans_fast.ops.sample_negatives(graph, users, n_negatives, seed, first_item))
+    assert torch.equal(got, reference.sample_negatives(graph, users, n_negatives, torch.tensor([seed]), first_item))
+
+
+def test_a_seed_in_memory_gives_the_same_draws():
+    graph, users = random_graph(20, 60, 500), torch.arange(20)
+    by_value, by_address = (
+        kernels.sample_negatives(graph.indptr, graph.indices, users, 20, 60, 4, seed, 0)
+        for seed in (77, torch.tensor([77]))
+    )
+    assert torch.equal(by_value, by_address)
+    assert torch.equal(kernels.ans_noise(torch.tensor([77]), 5, 6), kernels.ans_noise(77, 5, 6))
+
+
+def test_who_has_nothing_to_draw_gets_minus_one():
+    graph = ans_fast.BipartiteGraph(np.array([0, 0, 0, 1]), np.array([0, 1, 2, 1]), 2, 3)
+    users = torch.tensor([0, 1, 2, -1])
+    got = kernels.sample_negatives(graph.indptr, graph.indices, users, 2, 3, 5, 1, 0)
+    assert (got[[0, 2, 3]] == -1).all()
+    assert set(got[1].tolist()) <= {0, 2}
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize(("n_rows", "dim"), [(1, 1), (3, 7), (200, 64), (2000, 3)])
+def test_noise(seed, n_rows, dim):
+    got = kernels.ans_noise(seed, n_rows, dim)
+    assert torch.equal(got, ans_fast.ops.ans_noise(seed, n_rows, dim))
+    assert torch.equal(got, reference.ans_noise(torch.tensor([seed]), n_rows, dim))
+
+
+@pytest.mark.parametrize("rows", [0, 3])
+def test_nothing_to_do(rows):
+    graph = random_graph(4, 5, 6)
+    users = torch.zeros(rows, dtype=torch.int64)
+    assert kernels.sample_negatives(graph.indptr, graph.indices, users, 4, 5, 0, 1, 0).shape == (rows, 0)
+    assert kernels.ans_noise(1, rows, 0).shape == (rows, 0)
