@@ -1,0 +1,1 @@
+"""`python -m ans_fast.compare`: models, data sets and seeds into one table."""

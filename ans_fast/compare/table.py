@@ -1,0 +1,106 @@
+"""What the runs found, as one table: Markdown, CSV and a chart."""
+
+from __future__ import annotations
+
+import csv
+import io
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ans_fast.runner.metrics import larger_is_better
+
+
+@dataclass(frozen=True)
+class Line:
+    """A model on a data set: metrics' values seed by seed, mean seconds of a training epoch, peak memory in bytes."""
+
+    dataset: str
+    model: str
+    values: dict[str, list[float]]
+    epoch_seconds: float | None
+    peak_bytes: int
+
+    @classmethod
+    def of_records(cls, dataset: str, model: str, records: Sequence[dict[str, Any]], metrics: Sequence[str]) -> Line:
+        """Of the runs' records (`Run.record`) on test; a metric that a run lacks is left out."""
+        tests = [record["results"]["test"] for record in records]
+        found = {name: [test[name] for test in tests if test.get(name) is not None] for name in metrics}
+        seconds = [epoch["train_seconds"] for record in records for epoch in record["epochs"]]
+        return cls(
+            dataset,
+            model,
+            {name: values for name, values in found.items() if values},
+            statistics.median(seconds) if seconds else None,
+            max(record["peak_bytes"] for record in records),
+        )
+
+
+def markdown(lines: Sequence[Line], metrics: Sequence[str]) -> str:
+    """One table: mean ± standard deviation over seeds, each data set's best mean in bold."""
+    header = ["data set", "model", "seeds", *metrics, "s / epoch", "peak MiB"]
+    rows = [header, ["---"] * 2 + ["---:"] * (len(header) - 2)]
+    for line in lines:
+        seeds = max((len(values) for values in line.values.values()), default=0)
+        cells = [_cell(line.values.get(name), _best(lines, line.dataset, name)) for name in metrics]
+        seconds = "–" if line.epoch_seconds is None else f"{line.epoch_seconds:.2f}"
+        rows.append([line.dataset, line.model, str(seeds), *cells, seconds, f"{line.peak_bytes / 2**20:.0f}"])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
+
+
+def _best(lines: Sequence[Line], dataset: str, name: str) -> float | None:
+    means = [statistics.mean(line.values[name]) for line in lines if line.dataset == dataset and name in line.values]
+    if not means:
+        return None
+    return max(means) if larger_is_better(name) else min(means)
+
+
+def _cell(values: list[float] | None, best: float | None) -> str:
+    if not values:
+        return "–"
+    mean = statistics.mean(values)
+    text = f"{mean:.4f}"
+    if len(values) > 1:
+        text += f" ± {statistics.stdev(values):.4f}"
+    return f"**{text}**" if mean == best else text
+
+
+def comma_separated(lines: Sequence[Line], metrics: Sequence[str]) -> str:
+    """CSV with a mean and a std column for each metric; empty where there is nothing."""
+    output = io.StringIO()
+    writer = csv.writer(output, lineterminator="\n")
+    names = [f"{name} {kind}" for name in metrics for kind in ("mean", "std")]
+    writer.writerow(["dataset", "model", "seeds", *names, "epoch_seconds", "peak_bytes"])
+    for line in lines:
+        cells: list[Any] = []
+        for name in metrics:
+            values = line.values.get(name, [])
+            cells += [statistics.mean(values) if values else "", statistics.stdev(values) if len(values) > 1 else ""]
+        seeds = max((len(values) for values in line.values.values()), default=0)
+        seconds = "" if line.epoch_seconds is None else line.epoch_seconds
+        writer.writerow([line.dataset, line.model, seeds, *cells, seconds, line.peak_bytes])
+    return output.getvalue()
+
+
+def chart(lines: Sequence[Line], metrics: Sequence[str]) -> bytes | None:
+    """Bars with error bars, a panel a data set, as PNG; None without matplotlib."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        return None
+    datasets = list(dict.fromkeys(line.dataset for line in lines))
+    figure = Figure(figsize=(5 * len(datasets), 4), layout="constrained")
+    for axes, dataset in zip(figure.subplots(1, len(datasets), squeeze=False)[0], datasets, strict=True):
+        own = [line for line in lines if line.dataset == dataset]
+        for at, name in enumerate(metrics):
+            values = [line.values.get(name, [0.0]) for line in own]
+            errors = [statistics.stdev(v) if len(v) > 1 else 0.0 for v in values]
+            places = [i + 0.8 * at / len(metrics) for i in range(len(own))]
+            axes.bar(places, [statistics.mean(v) for v in values], 0.8 / len(metrics), yerr=errors, label=name)
+        axes.set_xticks(range(len(own)), [line.model for line in own], rotation=45, ha="right")
+        axes.set_title(dataset)
+        axes.legend()
+    png = io.BytesIO()
+    figure.savefig(png, format="png", dpi=120)
+    return png.getvalue()
