@@ -16,6 +16,14 @@ def natural(text: str) -> int:
     return _integer(text, 0)
 
 
+def seed(text: str) -> int:
+    """An integer from 0 to 2^63 - 1."""
+    value = natural(text)
+    if value >= 2**63:
+        raise argparse.ArgumentTypeError(f"expected an integer below 2^63, got {text!r}")
+    return value
+
+
 def switch(text: str) -> int:
     """0 or 1."""
     if text not in ("0", "1"):

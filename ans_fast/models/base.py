@@ -104,9 +104,12 @@ class Recommender(nn.Module):
         """Scores [B, C] of query.items, or [B, n_items] of all items; state is from `precompute`."""
         raise NotImplementedError
 
-    def scale(self, state: Any) -> float | None:
-        """How large the vectors are that scores are made of, to see a collapse; None if that means nothing here."""
-        return None
+    @torch.no_grad()
+    def spread(self, state: Any) -> float | None:
+        """The standard deviation of scores over a sample of users and items, to see embeddings collapse."""
+        users = torch.linspace(0, self.graph.n_users - 1, 64, device=self.device).long()
+        items = torch.linspace(self.first_item, self.graph.n_items - 1, 256, device=self.device).long()
+        return float(self.score(state, Query(users, items.expand(len(users), -1).contiguous())).std())
 
     def loss(self, batch: Rows) -> Tensor:
         """The scalar to minimise; also fills self.terms. Negatives of TopK batches are drawn here."""

@@ -33,11 +33,6 @@ class DotProduct(Recommender):
             return users @ items.t()
         return pair_scores(users, items, query.items)
 
-    def scale(self, state: tuple[Tensor, Tensor]) -> float:
-        """The mean norm of all vectors."""
-        total = sum(torch.linalg.vector_norm(part, dim=1).sum() for part in state)
-        return float(total) / self.graph.n_nodes
-
     def forward(self, users: Tensor, items: Tensor, context: dict[str, Tensor]) -> Tensor:
         # one gather from one table: its backward pass fills one gradient of the table's size, not two
         ids = torch.cat([users, items.flatten() + self.graph.n_users])

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from ans_fast.errors import UserError
-from ans_fast.flag_types import natural, non_negative, positive_int, switch
+from ans_fast.flag_types import natural, non_negative, positive_int, seed, switch
 from ans_fast.models import MODULES, by_name
 from ans_fast.models.losses import LOSSES
 from ans_fast.models.training import OPTIMIZERS
@@ -86,7 +86,7 @@ def _add_global(group: argparse._ActionsContainer) -> None:
     )
     group.add_argument("--verbose", type=natural, default=logging.INFO, help="level of the log: 10 is more, 30 less")
     group.add_argument("--log_file", default="", help="default ../log/MODEL/NAME.txt")
-    group.add_argument("--random_seed", type=natural, default=0, help="seed of all that is drawn")
+    group.add_argument("--random_seed", type=seed, default=0, help="seed of all that is drawn")
     group.add_argument("--load", type=switch, default=0, help="1: go on from the checkpoint, or from the weights")
     group.add_argument("--train", type=switch, default=1, help="0: evaluate only")
     group.add_argument("--save_final_results", type=switch, default=1, help="1: write predictions for dev and test")

@@ -20,7 +20,7 @@ from ans_fast.runner.evaluate import Evaluator
 from ans_fast.runner.history import History
 from ans_fast.runner.metrics import format_metrics
 
-COLLAPSED = 1e-3  # of the vectors' mean norm before training
+COLLAPSED = 0.05  # of the scores' spread before training
 OnEpoch = Callable[[int, float, dict[str, float]], None]
 
 
@@ -130,13 +130,13 @@ class Training:
                 bar.close()
 
     def _warn_of_collapse(self, epoch: int, state: Any) -> None:
-        scale, first = self.model.scale(state), self.history.first_scale
-        if not self._warned and scale is not None and first and scale < COLLAPSED * first:
+        spread, first = self.model.spread(state), self.history.first_spread
+        if not self._warned and spread is not None and first and spread < COLLAPSED * first:
             self._warned = True
             logging.warning(
-                "Embeddings have collapsed by epoch %d (mean norm %.2g, at first %.2g): %s",
+                "Embeddings have collapsed by epoch %d (scores differ by %.2g, at first by %.2g): %s",
                 epoch,
-                scale,
+                spread,
                 first,
                 self.model.collapse_hint,
             )

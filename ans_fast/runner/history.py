@@ -14,7 +14,7 @@ from ans_fast.runner.metrics import larger_is_better
 class History:
     """One entry an epoch in losses, dev (metrics by name), and seconds (train, evaluate).
 
-    main_metric: what decides. first_scale: how large the model's vectors were before training. total_seconds: of all
+    main_metric: what decides. first_spread: the model's `spread` before training. total_seconds: of all
     epochs, over interruptions.
     """
 
@@ -23,7 +23,7 @@ class History:
     dev: list[dict[str, float]] = field(default_factory=list)
     test: dict[str, dict[str, float]] = field(default_factory=dict)
     seconds: list[list[float]] = field(default_factory=list)
-    first_scale: float | None = None
+    first_spread: float | None = None
     total_seconds: float = 0.0
     stopped: bool = False
 

@@ -105,7 +105,7 @@ def _before(training: Training, test: Evaluator, args: Namespace, paths: Paths) 
     model = training.model
     model.eval()
     state = model.precompute()
-    training.history.first_scale = model.scale(state)
+    training.history.first_spread = model.spread(state)
     logging.info("Test Before Training: (%s)", format_metrics(test.evaluate(state, args.metrics, args.ks)))
     if not args.load:
         return

@@ -1,0 +1,111 @@
+"""What people get wrong: one line on stderr, exit status 2, no traceback, no files left."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+TOP = "--path ../data --dataset top --epoch 2 --batch_size 64 --emb_size 8".split()
+
+CASES = {
+    "unknown flag": (["--n_layer", "3"], "unknown flag --n_layer for ANS in TopK mode; did you mean --n_layers?"),
+    "flag of another mode": (["--loss_n", "BPR"], "unknown flag --loss_n for ANS in TopK mode"),
+    "stray value": (["7"], "unexpected argument '7'"),
+    "unknown model": (["--model_name", "LightGNC"], "unknown model 'LightGNC'"),
+    "unknown mode": (["--model_mode", "Topk"], "--model_mode must be '', TopK, Impression, CTR, got 'Topk'"),
+    "mode that a model lacks": (["--model_name", "POP", "--model_mode", "CTR"], "POP has no CTR mode"),
+    "unknown metric": (["--metric", "NDCGG"], "unknown metric 'NDCGG' in TopK mode"),
+    "no metric": (["--metric", ","], "--metric names no metric"),
+    "bad topk": (["--topk", "5,x"], "--topk must be integers"),
+    "zero topk": (["--topk", "0"], "--topk must be at least 1"),
+    "bad main metric": (["--main_metric", "NDCG"], "--main_metric must be a metric and a cut-off"),
+    "bad number": (["--lr", "fast"], "argument --lr: expected a number of at least 0, got 'fast'"),
+    "bad integer": (["--batch_size", "0"], "argument --batch_size: expected an integer of at least 1, got '0'"),
+    "bad switch": (["--load", "2"], "argument --load: expected 0 or 1, got '2'"),
+    "bad optimizer": (["--optimizer", "Adm"], "argument --optimizer: invalid choice: 'Adm'"),
+    "huge seed": (["--random_seed", str(2**70)], "argument --random_seed: expected an integer"),
+    "missing value": (["--lr"], "argument --lr: expected one argument"),
+    "no such data": (["--dataset", "topp"], "no data set 'topp'"),
+    "nothing to load": (["--load", "1"], "no such file"),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_user_errors(go, work: Path, name):
+    flags, message = CASES[name]
+    status, _, err = go(*TOP, *flags)
+    assert status == 2
+    assert err.startswith("error: ")
+    assert message in err
+    assert err.count("\n") == 1
+    if name != "nothing to load":
+        assert not (work / "log").exists()
+
+
+def test_no_traceback_in_a_process(start):
+    process = start(*TOP, "--lrr", "1")
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (2, "")
+    assert err.startswith("error: unknown flag --lrr")
+    assert err.count("\n") == 1
+
+
+def test_help_is_grouped_and_shows_defaults(go, capsys):
+    with pytest.raises(SystemExit) as end:
+        go("--help")
+    assert end.value.code == 0
+    text = capsys.readouterr().out
+    for part in ("start:", "global:", "data:", "training and evaluation:", "every model:", "ANS:", "(default: 0.001)"):
+        assert part in text
+
+
+def test_not_finite_loss(go, work: Path):
+    status, _, err = go(*TOP, "--model_name", "BPRMF", "--lr", "1e38", "--optimizer", "SGD", "--epoch", "5")
+    assert status == 2
+    assert err.count("\n") == 1
+    assert "the loss is not finite in epoch 1, batch " in err
+    assert "no checkpoint was written before" in err
+
+
+def test_not_finite_loss_names_terms_and_checkpoint(go, work: Path):
+    here = ["--model_path", str(work / "weights.pt")]
+    assert go(*TOP, *here)[0] == 0
+    status, out, err = go(*TOP, *here, "--load", "1", "--epoch", "9", "--lr", "1e30")
+    assert "Resumed with other flags: --lr 0.001 -> 1e+30" in out
+    assert status == 2
+    assert "(loss " in err
+    assert "bpr " in err
+    assert "weights.resume.pt holds epoch" in err
+
+
+def test_user_who_clicked_everything(go, work: Path):
+    path = work / "data/all/train.csv"
+    everything = "\n".join(f"1\t{item}\t0" for item in range(1, 51))
+    path.write_text(path.read_text() + everything + "\n")
+    status, _, err = go(*TOP, "--dataset", "all", "--model_name", "BPRMF")
+    assert status == 2
+    assert "user 1 (" in err or "user 1 " in err
+    assert "clicked every item" in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("damage", ["truncated", "foreign", "empty", "other model"])
+def test_damaged_checkpoints(go, work: Path, damage):
+    import torch
+
+    go(*TOP, "--model_name", "BPRMF")
+    path = next((work / "model/BPRMF").glob("*.resume.pt"))
+    if damage == "truncated":
+        path.write_bytes(path.read_bytes()[:-700])
+    elif damage == "foreign":
+        torch.save({"some": torch.zeros(3)}, path)
+    elif damage == "empty":
+        path.write_bytes(b"")
+    else:
+        go(*TOP, "--model_name", "LightGCN")
+        path.write_bytes(next((work / "model/LightGCN").glob("*.resume.pt")).read_bytes())
+    status, _, err = go(*TOP, "--model_name", "BPRMF", "--load", "1")
+    assert status == 2
+    assert err.count("\n") == 1
+    assert path.name in err

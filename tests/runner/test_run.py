@@ -1,0 +1,190 @@
+"""Runs of the command line: lines, files, modes, repeatability."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from ans_fast import backend, models
+
+TOP = "--path ../data --dataset top --epoch 3 --batch_size 64 --topk 5,10 --emb_size 8".split()
+SHOWN = "--path ../data --dataset shown --epoch 2 --batch_size 32 --emb_size 8".split()
+
+
+def figures(text: str) -> list[str]:
+    """Everything a run printed that its seed decides."""
+    return re.findall(r"loss=\S+|dev=\(\S+\)|After Training: \S+", text)
+
+
+def find_info(lines: list[str]) -> dict[str, str]:
+    """Best epoch, seconds and test metrics, read the way ReChorus's exp.py reads stdout."""
+    info = {}
+    for line in lines:
+        if line.startswith("Best Iter(dev)"):
+            line = line.replace(" ", "")
+            info["Best Iter"] = re.search(r"BestIter\(dev\)=(\d*)", line).group(1)
+            info["Time"] = re.search(r"\[([\d.]+)s\]", line).group(1)
+        elif line.startswith("Test After Training:"):
+            info["Test"] = re.search(r"\(([\w@:.\d,]+)\)", line).group(1)
+    return info
+
+
+@pytest.mark.parametrize("model", ["ANS", "LightGCN", "BPRMF"])
+def test_top_k(go, work: Path, model):
+    status, out, err = go("--model_name", model, *TOP)
+    assert (status, err) == (0, "")
+    info = find_info(out.splitlines())
+    assert re.fullmatch(r"HR@5:\d\.\d{4},NDCG@5:\d\.\d{4},HR@10:\d\.\d{4},NDCG@10:\d\.\d{4}", info["Test"])
+    assert 1 <= int(info["Best Iter"]) <= 3
+    epoch = r"Epoch 1     loss=\d\.\d{4} \[\d+\.\d s\]\tdev=\(HR@5:\d\.\d{4},NDCG@5:\d\.\d{4}\) \[\d+\.\d s\] \*"
+    assert re.search(f"^{epoch}$", out, re.MULTILINE)
+
+    log = next((work / "log" / model).glob("*.txt"))
+    assert log.name.startswith(f"{model}__top__0__lr=0.001__l2=")
+    text = log.read_text()
+    assert re.search(f"^INFO:root:{epoch}$", text, re.MULTILINE)
+    assert find_info(text.splitlines()) == info
+    assert (work / "model" / model / f"{log.stem}.pt").exists()
+    results = json.loads((log.with_suffix("") / "results.json").read_text())
+    assert f"{results['results']['test']['HR@5']:.4f}" == info["Test"][5:11]
+    assert len(results["epochs"]) == 3
+    assert results["flags"]["emb_size"] == 8
+    assert results["versions"]["torch"] == torch.__version__
+
+
+def test_test_epoch_and_idle_flags(go):
+    _, out, _ = go("--model_name", "BPRMF", *TOP, "--test_epoch", "2", "--num_workers", "4", "--buffer", "1")
+    assert [" test=(" in line for line in out.splitlines() if line.startswith("Epoch")] == [True, False, True]
+    assert out.count("Without effect here: --num_workers, --buffer") == 1
+
+
+def test_predictions_of_top_k_hold_the_metrics(go, work: Path):
+    _, out, _ = go("--model_name", "LightGCN", *TOP)
+    path = next((work / "log/LightGCN").glob("*/rec-LightGCN-test.csv"))
+    table = pd.read_csv(path, sep="\t", converters={"rec_items": json.loads, "rec_predictions": json.loads})
+    assert list(table.columns) == ["user_id", "rec_items", "rec_predictions"]
+    test = pd.read_csv(work / "data/top/test.csv", sep="\t", converters={"neg_items": json.loads})
+    assert table.user_id.tolist() == test.user_id.tolist()
+    hits = 0
+    for row, target, negatives in zip(table.itertuples(), test.item_id, test.neg_items, strict=True):
+        assert sorted(row.rec_items) == sorted([target, *negatives])
+        assert row.rec_predictions == sorted(row.rec_predictions, reverse=True)
+        hits += target in row.rec_items[:5]
+    assert f"HR@5:{hits / len(test):.4f}" in out.split("Test After Training:")[1]
+
+
+@pytest.mark.parametrize("flags", [["--dataset", "all"], ["--dataset", "top", "--test_all", "1"]])
+def test_ranking_all_items_leaves_out_other_clicks(go, work: Path, flags):
+    _, out, _ = go("--model_name", "BPRMF", *TOP, *flags)
+    path = next((work / "log/BPRMF").glob("*/rec-BPRMF-test.csv"))
+    table = pd.read_csv(path, sep="\t", converters={"rec_items": json.loads})
+    splits = [pd.read_csv(work / "data" / flags[1] / f"{s}.csv", sep="\t") for s in ("train", "dev", "test")]
+    clicked = pd.concat(splits).groupby("user_id").item_id.agg(set)
+    n_items = max(int(s.item_id.max()) for s in splits) + 1
+    hits = 0
+    for user, target, items in zip(table.user_id, splits[2].item_id, table.rec_items, strict=True):
+        assert set(items) == set(range(1, n_items)) - (clicked[user] - {target})
+        hits += target in items[:10]
+    assert f"HR@10:{hits / len(table):.4f}" in out.split("Test After Training:")[1]
+
+
+@pytest.mark.parametrize("model", ["ANS", "LightGCN", "BPRMF"])
+@pytest.mark.parametrize("loss", ["BPR", "BPRhardafter", "listnet", "softmaxCE", "attention_rank"])
+def test_impression(go, work: Path, model, loss):
+    flags = ["--model_mode", "Impression", "--loss_n", loss, "--topk", "1,2,3", "--main_metric", "NDCG@2"]
+    status, out, err = go("--model_name", model, *SHOWN, *flags)
+    assert (status, err) == (0, "")
+    assert re.search(r"dev=\(HR@2:\S+,MAP@2:\S+,NDCG@2:\S+\)", out)
+    table = pd.read_csv(
+        next((work / f"log/{model}Impression").glob(f"*/rec-{model}Impression-dev.csv")), sep="\t", converters=dict.fromkeys(
+            ["pos_items", "pos_predictions", "neg_items", "neg_predictions"], json.loads
+        )
+    )
+    assert list(table.columns) == ["user_id", "pos_items", "pos_predictions", "neg_items", "neg_predictions"]
+    shown = pd.read_csv(work / "data/shown/dev.csv", sep="\t")
+    labels = shown.groupby(["user_id", "item_id"]).label.agg(set)
+    for row in table.itertuples():
+        assert len(row.pos_items) == len(row.pos_predictions) > 0
+        assert len(row.neg_items) == len(row.neg_predictions) > 0
+        assert all(1 in labels[row.user_id, item] for item in row.pos_items)
+        assert all(0 in labels[row.user_id, item] for item in row.neg_items)
+
+
+@pytest.mark.parametrize("model", ["ANS", "LightGCN", "BPRMF"])
+@pytest.mark.parametrize("loss", ["BCE", "MSE"])
+def test_ctr(go, work: Path, model, loss):
+    status, out, err = go("--model_name", model, *SHOWN, "--model_mode", "CTR", "--loss_n", loss)
+    assert (status, err) == (0, "")
+    assert re.search(r"dev=\(ACC:\S+,AUC:\S+,F1_SCORE:\S+,LOG_LOSS:\S+\)", out)
+    table = pd.read_csv(next((work / f"log/{model}CTR").glob(f"*/rec-{model}CTR-test.csv")), sep="\t")
+    shown = pd.read_csv(work / "data/shown/test.csv", sep="\t")
+    assert list(table.columns) == ["user_id", "item_id", "pCTR", "label"]
+    assert np.array_equal(table.label, shown.label)
+    assert f"ACC:{((table.pCTR > 0.5) == table.label).mean():.4f}" in out.split("Test After Training:")[1]
+
+
+def test_smaller_is_better_for_log_loss(go):
+    _, out, _ = go("--model_name", "BPRMF", *SHOWN, "--model_mode", "CTR", "--main_metric", "LOG_LOSS", "--lr", "0.01")
+    losses = [float(x) for x in re.findall(r"^Epoch.*LOG_LOSS:([\d.]+)", out, re.MULTILINE)]
+    assert int(find_info(out.splitlines())["Best Iter"]) == 1 + int(np.argmin(losses))
+
+
+def test_pop(go):
+    status, out, _ = go("--model_name", "POP", *[f for f in TOP if f not in ("--emb_size", "8")], "--train", "0")
+    assert status == 0
+    assert "Epoch" not in out
+    assert "Test After Training" in out
+
+
+def test_seeds(go):
+    first, again, other = (figures(go("--model_name", "ANS", *TOP, "--random_seed", s)[1]) for s in ("1", "1", "2"))
+    assert first == again
+    assert first != other
+
+
+def test_reference_backend_trains_the_same(go):
+    fused = figures(go("--model_name", "ANS", *TOP)[1])
+    with backend("reference"):
+        reference = figures(go("--model_name", "ANS", *TOP)[1])
+    losses = [[float(x[5:]) for x in run if x.startswith("loss=")] for run in (fused, reference)]
+    assert losses[0] == pytest.approx(losses[1], abs=2e-4)
+
+
+def test_weights_can_be_used_from_python(go, work: Path):
+    go("--model_name", "LightGCN", *TOP)
+    model = models.load(next((work / "model/LightGCN").glob("*=64.pt")))
+    items, scores = model.recommend([1, 2], k=5)
+    assert items.shape == scores.shape == (2, 5)
+    assert (items > 0).all()
+
+
+def test_load_without_training(go, work: Path):
+    _, trained, _ = go("--model_name", "BPRMF", *TOP)
+    _, loaded, _ = go("--model_name", "BPRMF", *TOP, "--load", "1", "--train", "0")
+    assert find_info(loaded.splitlines())["Test"] == find_info(trained.splitlines())["Test"]
+
+
+def test_weights_alone_can_be_trained_on(go, work: Path):
+    go("--model_name", "BPRMF", *TOP)
+    next((work / "model/BPRMF").glob("*.resume.pt")).unlink()
+    _, out, _ = go("--model_name", "BPRMF", *TOP, "--load", "1")
+    assert "Load model from" in out
+    assert "Epoch 1 " in out
+
+
+def test_plot(go, work: Path):
+    assert go("--model_name", "BPRMF", *TOP, "--plot", "1")[0] == 0
+    assert next((work / "log/BPRMF").glob("*/curves.png")).read_bytes().startswith(b"\x89PNG")
+
+
+def test_collapse_is_said(go):
+    flags = ["--gamma", "10", "--epoch", "40", "--early_stop", "0", "--lr", "0.003"]
+    _, out, _ = go("--model_name", "ANS", *TOP, *flags)
+    assert out.count("Embeddings have collapsed") == 1
+    assert "lower --gamma" in out
