@@ -8,27 +8,27 @@ from typing import Any
 from torch import Tensor, nn
 
 from ans_fast import ops
-from ans_fast.flag_types import natural, positive_int
+from ans_fast.flag_types import natural
 from ans_fast.graph import BipartiteGraph
-from ans_fast.models.dot_product import DotProduct
+from ans_fast.models.negatives import WithNegatives
 from ans_fast.models.node_table import NodeTable
 
 
-class LightGCN(DotProduct):
+class LightGCN(WithNegatives):
     """ "LightGCN: Simplifying and Powering Graph Convolution Network for Recommendation" (He et al., SIGIR 2020).
 
     A node's vector is the mean of its embedding and of its n_layers propagated ones.
 
     Args:
-        graph: who clicked what. emb_size: D. n_layers: hops; 0 is matrix factorisation. training: see Recommender.
+        graph: who clicked what. emb_size: D. n_layers: hops; 0 is matrix factorisation. training: see WithNegatives.
     """
 
     name = "LightGCN"
     log_args = ("emb_size", "n_layers", "batch_size")
 
     def __init__(self, graph: BipartiteGraph, emb_size: int = 64, n_layers: int = 3, **training: Any):
-        super().__init__(graph, **training)
-        self.emb_size, self.n_layers = emb_size, n_layers
+        super().__init__(graph, emb_size, **training)
+        self.n_layers = n_layers
         table = NodeTable(graph, emb_size)
         self.table = table.named_in_state(
             self, "table", "encoder.embedding_dict.user_emb", "encoder.embedding_dict.item_emb"
@@ -38,10 +38,13 @@ class LightGCN(DotProduct):
 
     @classmethod
     def add_arguments(cls, group: _ArgumentGroup) -> None:
-        group.add_argument("--emb_size", type=positive_int, default=64, help="size of the embedding vectors")
         group.add_argument(
             "--n_layers", type=natural, default=3, help="graph convolution layers; 0 is matrix factorisation"
         )
+        super().add_arguments(group)
+
+    def hops(self) -> Tensor:
+        return ops.propagate(self.table.weight, self.graph, self.n_layers)
 
     def nodes(self) -> Tensor:
         return ops.propagate_mean(self.table.weight, self.graph, self.n_layers)
