@@ -10,7 +10,9 @@ from torch import Tensor
 from ans_fast.models.base import Recommender
 from ans_fast.models.rows import Query
 
-warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+with warnings.catch_warnings():  # torch says once a process that CSR tensors are new
+    warnings.simplefilter("ignore")
+    torch.sparse_csr_tensor([0], [], [], (0, 0))
 
 
 class DotProduct(Recommender):
@@ -45,7 +47,7 @@ def pair_scores(users: Tensor, items: Tensor, candidates: Tensor) -> Tensor:
     """users [B, K] with item rows [n, K] at candidates int64 [B, C] -> products [B, C], without gradients."""
     n_rows, n_candidates = candidates.shape
     if users.device.type != "cpu" or n_candidates > len(items):  # a sparse row holds no more than its width
-        gathered = items.index_select(0, candidates.flatten()).view(n_rows, n_candidates, -1)
+        gathered = items.index_select(0, candidates.flatten()).view(n_rows, n_candidates, items.shape[1])
         return torch.bmm(gathered, users.unsqueeze(2)).squeeze(2)
     # products at the places of a sparse pattern: no [B, C, K] copy of item rows
     begins = torch.arange(0, n_rows * n_candidates + 1, max(n_candidates, 1))

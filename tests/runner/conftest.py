@@ -23,10 +23,17 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     rng = np.random.default_rng(0)
     data = tmp_path / "data"
     users = np.repeat(np.arange(1, N_USERS + 1), 12)
-    order = np.argsort(rng.random((N_USERS, N_ITEMS)) + (np.arange(N_ITEMS) % 5 != np.arange(N_USERS)[:, None] % 5), axis=1)
+    order = np.argsort(
+        rng.random((N_USERS, N_ITEMS)) + (np.arange(N_ITEMS) % 5 != np.arange(N_USERS)[:, None] % 5), axis=1
+    )
     items, others = order[:, :12] + 1, order[:, 12:32] + 1
     for name in ("top", "all"):
-        write(data / name / "train.csv", "user_id item_id time", users.reshape(-1, 12)[:, :10].ravel(), items[:, :10].ravel())
+        write(
+            data / name / "train.csv",
+            "user_id item_id time",
+            users.reshape(-1, 12)[:, :10].ravel(),
+            items[:, :10].ravel(),
+        )
         for column, split in ((10, "dev"), (11, "test")):
             extra = [[str(list(map(int, row))) for row in others]] if name == "top" else []
             header = "user_id item_id time" + " neg_items" * bool(extra)

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-RUN = "--path ../data --dataset top --epoch 12 --early_stop 0 --batch_size 8 --emb_size 8 --save_final_results 0".split()
+RUN = (
+    "--path ../data --dataset top --epoch 12 --early_stop 0 --batch_size 8 --emb_size 8 --save_final_results 0".split()
+)
 
 
 def weights(path: Path) -> dict[str, torch.Tensor]:

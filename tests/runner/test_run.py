@@ -102,9 +102,9 @@ def test_impression(go, work: Path, model, loss):
     assert (status, err) == (0, "")
     assert re.search(r"dev=\(HR@2:\S+,MAP@2:\S+,NDCG@2:\S+\)", out)
     table = pd.read_csv(
-        next((work / f"log/{model}Impression").glob(f"*/rec-{model}Impression-dev.csv")), sep="\t", converters=dict.fromkeys(
-            ["pos_items", "pos_predictions", "neg_items", "neg_predictions"], json.loads
-        )
+        next((work / f"log/{model}Impression").glob(f"*/rec-{model}Impression-dev.csv")),
+        sep="\t",
+        converters=dict.fromkeys(["pos_items", "pos_predictions", "neg_items", "neg_predictions"], json.loads),
     )
     assert list(table.columns) == ["user_id", "pos_items", "pos_predictions", "neg_items", "neg_predictions"]
     shown = pd.read_csv(work / "data/shown/dev.csv", sep="\t")
