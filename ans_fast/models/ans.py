@@ -1,4 +1,4 @@
-"""Augmented negative sampling on LightGCN."""
+"""Augmented negative sampling."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from ans_fast import ops
+from ans_fast.errors import UserError
 from ans_fast.flag_types import finite, natural, non_negative, positive_int, switch
 from ans_fast.graph import BipartiteGraph
 from ans_fast.models import losses
 from ans_fast.models.dot_product import DotProduct
+from ans_fast.models.encoders import ENCODERS
 from ans_fast.models.node_table import NodeTable
 from ans_fast.models.rows import Rows
 
@@ -41,6 +43,8 @@ class ANS(DotProduct):
     Args:
         graph: who clicked what.
         emb_size: D. n_layers: hops beyond the embedding; 0 is matrix factorisation.
+        base_model: what makes the hops, one of ENCODERS: "LightGCN" as said above, "BPRMF" (the embedding alone),
+            "NGCF" or "SGL"; a base's own loss is added.
         gamma: weight of the three auxiliary terms. Large values pull all vectors to zero.
         eps: weight, in the selection, of what the noise adds to a score.
         noise_scale: length of the noise where the margin is 1.
@@ -67,6 +71,7 @@ class ANS(DotProduct):
         require_pow: int = 0,
         predict_with: str = "hops",
         num_neg: int = 2,
+        base_model: str = "LightGCN",
         **training: Any,
     ):
         super().__init__(graph, num_neg=num_neg, **training)
@@ -78,6 +83,9 @@ class ANS(DotProduct):
         )
         for part in self.table.parts():
             nn.init.xavier_uniform_(part)
+        if base_model not in ENCODERS:
+            raise UserError(f"base_model must be one of {', '.join(ENCODERS)}, got {base_model!r}")
+        self.base_model, self.base = base_model, ENCODERS[base_model](n_layers, emb_size)
         self.user_gate = nn.Linear(emb_size, emb_size)
         self.item_gate = nn.Linear(emb_size, emb_size)
         self.margin = nn.Linear(emb_size, 1)
@@ -88,6 +96,7 @@ class ANS(DotProduct):
         group.add_argument(
             "--n_layers", type=natural, default=3, help="graph convolution layers; 0 is matrix factorisation"
         )
+        group.add_argument("--base_model", choices=tuple(ENCODERS), default="LightGCN", help="what makes the vectors")
         group.add_argument("--gamma", type=non_negative, default=0.01, help="weight of sns, distance and orthogonality")
         group.add_argument(
             "--eps", type=finite, default=0.1, help="weight of the gain by noise when a negative is selected"
@@ -114,7 +123,7 @@ class ANS(DotProduct):
         return self._hops().flatten(1)
 
     def _hops(self) -> Tensor:
-        return ops.propagate(self.table.weight, self.graph, self.n_layers)
+        return self.base(self.table.weight, self.graph)
 
     def loss(self, batch: Rows) -> Tensor:
         hops = self._hops()
@@ -163,6 +172,9 @@ class ANS(DotProduct):
         if self.reg_weight:
             parts["reg"] = self._reg(users, pos_items, neg_items, neg_count)
             loss = loss + self.reg_weight * parts["reg"]
+        own = self.base.own_loss(self.table.weight, self.graph, users, pos_items)
+        if own is not None:
+            parts[self.base_model], loss = own, loss + own
         self.terms = {name: term.detach() for name, term in parts.items()}
         return loss
 

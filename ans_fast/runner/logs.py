@@ -36,8 +36,9 @@ def run_name(args: argparse.Namespace) -> str:
     """`{model}{mode}__{dataset}__{seed}__lr={lr}__l2={l2}__…`, as ReChorus names it."""
     parts = [args.model_name + args.model_mode, args.dataset, str(args.random_seed)]
     parts += [f"{name}={getattr(args, name)}" for name in ("lr", "l2", *args.model.log_args)]
-    if getattr(args, "negative_sampling", "uniform") != "uniform":
-        parts.append(f"negative_sampling={args.negative_sampling}")
+    for name, usual in (("negative_sampling", "uniform"), ("base_model", "LightGCN")):
+        if getattr(args, name, usual) != usual:
+            parts.append(f"{name}={getattr(args, name)}")
     return "__".join(parts).replace(" ", "__").replace("/", "_")
 
 

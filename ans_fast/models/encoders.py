@@ -1,0 +1,97 @@
+"""What makes hops of a node table: the bases that augmented negative sampling trains."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ans_fast import ops
+from ans_fast.graph import BipartiteGraph
+
+
+class LightGCNEncoder(nn.Module):
+    """ "LightGCN" (He et al., SIGIR 2020): the embedding and its n_layers propagated ones."""
+
+    def __init__(self, n_layers: int, emb_size: int):
+        super().__init__()
+        self.n_layers = n_layers
+
+    def forward(self, table: Tensor, graph: BipartiteGraph) -> Tensor:
+        """The table [N, D] -> the hops of all nodes [N, H, D]."""
+        return ops.propagate(table, graph, self.n_layers)
+
+    def own_loss(self, table: Tensor, graph: BipartiteGraph, users: Tensor, items: Tensor) -> Tensor | None:
+        """What the base adds to the loss of clicks users int64 [B], items int64 [B]; None if nothing."""
+        return None
+
+
+class BPRMFEncoder(LightGCNEncoder):
+    """Matrix factorisation ("BPR", Rendle et al., UAI 2009): the embedding alone."""
+
+    def forward(self, table: Tensor, graph: BipartiteGraph) -> Tensor:
+        return table[:, None]
+
+
+class NGCFEncoder(LightGCNEncoder):
+    """ "Neural Graph Collaborative Filtering" (Wang et al., SIGIR 2019), without dropout.
+
+    With e a layer's vectors and a = D^-1/2 A D^-1/2 e, the next layer's are LeakyReLU((e + a) W1 + (e ⊙ a) W2 + b), and
+    a node's hops are these at length 1.
+    """
+
+    def __init__(self, n_layers: int, emb_size: int):
+        super().__init__(n_layers, emb_size)
+        self.sums = nn.ModuleList(nn.Linear(emb_size, emb_size) for _ in range(n_layers))
+        self.products = nn.ModuleList(nn.Linear(emb_size, emb_size) for _ in range(n_layers))
+        for layer in (*self.sums, *self.products):
+            nn.init.xavier_uniform_(layer.weight)
+
+    def forward(self, table: Tensor, graph: BipartiteGraph) -> Tensor:
+        hops, own = [table], table
+        for sums, products in zip(self.sums, self.products, strict=True):
+            near = ops.propagate(own, graph, 1)[:, 1]
+            own = F.leaky_relu(sums(own + near) + products(own * near), 0.2)
+            hops.append(F.normalize(own, dim=1))
+        return torch.stack(hops, 1)
+
+
+class SGLEncoder(LightGCNEncoder):
+    """ "Self-supervised Graph Learning for Recommendation" (Wu et al., SIGIR 2021), with dropped edges.
+
+    LightGCN, and a contrastive loss: two graphs, drawn anew each epoch, each lack a share of the clicks; a node's
+    vectors in both should be alike, and unlike those of the batch's other nodes. Weight, temperature and share are the
+    published ones.
+    """
+
+    WEIGHT, TEMPERATURE, DROPPED = 0.1, 0.2, 0.1
+
+    def __init__(self, n_layers: int, emb_size: int):
+        super().__init__(n_layers, emb_size)
+        self.views: list[BipartiteGraph] = []
+
+    def train(self, mode: bool = True) -> SGLEncoder:
+        """Forgets the two graphs: an epoch begins or ends."""
+        self.views = []
+        return super().train(mode)
+
+    def own_loss(self, table: Tensor, graph: BipartiteGraph, users: Tensor, items: Tensor) -> Tensor:
+        self.views = self.views or [without_some(graph, self.DROPPED) for _ in range(2)]
+        one, two = (F.normalize(ops.propagate_mean(table, view, self.n_layers), dim=1) for view in self.views)
+        loss = table.new_zeros(())
+        for nodes in (users.unique(), items.unique() + graph.n_users):
+            likeness = one.index_select(0, nodes) @ two.index_select(0, nodes).t() / self.TEMPERATURE
+            loss = loss + F.cross_entropy(likeness, torch.arange(len(nodes), device=nodes.device))
+        return self.WEIGHT * loss
+
+
+ENCODERS = {"LightGCN": LightGCNEncoder, "BPRMF": BPRMFEncoder, "NGCF": NGCFEncoder, "SGL": SGLEncoder}
+
+
+def without_some(graph: BipartiteGraph, share: float) -> BipartiteGraph:
+    """The graph without a random share of its clicks, drawn by torch's CPU generator."""
+    degrees = graph.degrees[: graph.n_users].cpu()
+    users = torch.repeat_interleave(torch.arange(graph.n_users), degrees)
+    items = graph.indices[: graph.n_edges].cpu().long() - graph.n_users
+    kept = torch.rand(graph.n_edges) >= share
+    return BipartiteGraph(users[kept], items[kept], graph.n_users, graph.n_items).to(graph.device)
