@@ -12,6 +12,7 @@ from ans_fast.models.base import Recommender
 
 MODULES = {
     "ANS": "ans",
+    "AutoCF": "autocf",
     "BPRMF": "bprmf",
     "FPMC": "fpmc",
     "GRU4Rec": "gru4rec",

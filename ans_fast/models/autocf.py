@@ -1,0 +1,189 @@
+"""A graph autoencoder that learns what to mask."""
+
+from __future__ import annotations
+
+from argparse import _ArgumentGroup
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ans_fast import ops
+from ans_fast.errors import UserError
+from ans_fast.flag_types import natural, non_negative, positive_int
+from ans_fast.graph import BipartiteGraph
+from ans_fast.models.dot_product import DotProduct
+from ans_fast.models.gather import rows_at
+from ans_fast.models.node_table import NodeTable
+from ans_fast.models.rows import Rows
+
+EXPONENT = 10.0  # bound of attention before exp
+FIX_STEPS = 10  # batches that share a masked graph
+
+
+@dataclass
+class Masked:
+    """A masked graph: what the encoder sees, and the ordered node pairs int64 [P] that the decoder attends over."""
+
+    graph: BipartiteGraph
+    to_nodes: Tensor
+    from_nodes: Tensor
+
+
+class AutoCF(DotProduct):
+    """ "Automated Self-Supervised Learning for Recommendation" (Xia et al., WWW 2023, arXiv 2303.07797).
+
+    - Masking: a node whose embedding resembles its neighbourhood's up to two steps makes a good centre. Scores of that
+      with Gumbel noise choose n_seeds centres, around which all clicks within mask_depth steps are hidden; a loss term
+      raises the scores.
+    - Autoencoder: light graph convolution over what is left, then graph transformer layers, which attend over what is
+      left, each node itself, and random pairs of hidden and random nodes. A node's vector is the sum of all layers.
+    - Loss: −mean u·p over the clicks, and the contrastive regularisation, mean log Σ exp(x·y) of a batch's users to all
+      users and its items to all items, weighed ssl_reg, and of its users to all items.
+
+    Masks are drawn anew each FIX_STEPS batches. For ranking nothing is hidden. Unlike in the published code the
+    convolution has no self-loops.
+
+    Args:
+        graph: who clicked what. emb_size: D. gcn_layers, gt_layers: layers of convolution and attention.
+        n_heads: of attention; divides emb_size. n_seeds, mask_depth: see above. keep_rate: random nodes that join the
+            hidden ones in pairs, a share of all nodes. ssl_reg: see above. training: see Recommender.
+    """
+
+    name = "AutoCF"
+    modes = ("TopK",)
+    log_args = ("emb_size", "gcn_layers", "gt_layers", "n_heads", "n_seeds", "mask_depth", "keep_rate")
+
+    def __init__(
+        self,
+        graph: BipartiteGraph,
+        emb_size: int = 32,
+        gcn_layers: int = 2,
+        gt_layers: int = 1,
+        n_heads: int = 4,
+        n_seeds: int = 100,
+        mask_depth: int = 2,
+        keep_rate: float = 0.2,
+        ssl_reg: float = 1.0,
+        **training: Any,
+    ):
+        super().__init__(graph, **training)
+        if emb_size % n_heads:
+            raise UserError(f"n_heads must divide emb_size {emb_size}, got {n_heads}")
+        self.emb_size, self.gcn_layers, self.gt_layers, self.n_heads = emb_size, gcn_layers, gt_layers, n_heads
+        self.n_seeds, self.mask_depth, self.keep_rate, self.ssl_reg = n_seeds, mask_depth, keep_rate, ssl_reg
+        self.table = NodeTable(graph, emb_size)
+        self.attention = nn.ParameterList(torch.empty(3, emb_size, emb_size) for _ in range(gt_layers))
+        for part in (*self.table.parts(), *(matrix for layer in self.attention for matrix in layer.detach())):
+            nn.init.xavier_uniform_(part)
+        self._masked: Masked | None = None
+        self._steps = 0
+
+    @classmethod
+    def add_arguments(cls, group: _ArgumentGroup) -> None:
+        group.add_argument("--emb_size", type=positive_int, default=32, help="size of the embedding vectors")
+        group.add_argument("--gcn_layers", type=natural, default=2, help="graph convolution layers")
+        group.add_argument("--gt_layers", type=natural, default=1, help="graph transformer layers")
+        group.add_argument("--n_heads", type=positive_int, default=4, help="attention heads; divides emb_size")
+        group.add_argument("--n_seeds", type=positive_int, default=100, help="centres of what is masked")
+        group.add_argument("--mask_depth", type=positive_int, default=2, help="steps from a centre that are masked")
+        group.add_argument("--keep_rate", type=non_negative, default=0.2, help="share of random nodes in the decoder")
+        group.add_argument("--ssl_reg", type=non_negative, default=1.0, help="weight of the contrastive regularisation")
+
+    def train(self, mode: bool = True) -> AutoCF:
+        """Forgets the mask: an epoch begins or ends."""
+        self._masked, self._steps = None, 0
+        return super().train(mode)
+
+    def nodes(self) -> Tensor:
+        users, items = self._clicks()
+        return self._vectors(Masked(self.graph, *both_ways(users, items, self.graph.n_nodes)))
+
+    def loss(self, batch: Rows) -> Tensor:
+        parts = {}
+        if self._steps % FIX_STEPS == 0:
+            scores = self._centre_scores()
+            self._masked = self._mask((scores.detach() + gumbel(scores)).topk(min(self.n_seeds, len(scores))).indices)
+            parts["centres"] = -scores.mean()
+        self._steps += 1
+        users, items = self._vectors(self._masked).split([self.graph.n_users, self.graph.n_items])
+        u, p = rows_at(users, batch.users), rows_at(items, batch.items)
+        parts["clicks"] = -(u * p).sum(1).mean()
+        near = rows_at(users, batch.users.unique()), rows_at(items, batch.items.unique())
+        alike = (near[0] @ users.t()).logsumexp(1).mean() + (near[1] @ items.t()).logsumexp(1).mean()
+        parts["contrast"] = self.ssl_reg * alike + (u @ items.t()).logsumexp(1).mean()
+        self.terms = {"clicks": parts["clicks"].detach(), "contrast": parts["contrast"].detach()}
+        return sum(parts.values())
+
+    def _clicks(self) -> tuple[Tensor, Tensor]:
+        """The graph's pairs of user and item nodes: int64 [E] each."""
+        graph = self.graph
+        users = torch.arange(graph.n_users, device=graph.device)
+        return torch.repeat_interleave(users, graph.degrees[: graph.n_users]), graph.indices[: graph.n_edges].long()
+
+    def _centre_scores(self) -> Tensor:
+        """log sigmoid of the cosine of each node's vector and the mean of those up to two steps away: [N]."""
+        own, degrees = self.table.weight, self.graph.degrees.to(self.table.weight.dtype)[:, None]
+        near, n_near = self._sum_near(own), degrees
+        far, n_far = self._sum_near(near) - degrees * own, self._sum_near(n_near) - degrees
+        around = (near + far) / (n_near + n_far + 1e-8)
+        return F.logsigmoid((F.normalize(around, dim=1) * F.normalize(own, dim=1)).sum(1))
+
+    def _sum_near(self, x: Tensor) -> Tensor:
+        """The sum over each node's neighbours: propagation without its scaling."""
+        root = self.graph.degrees.to(x.dtype).sqrt()[:, None]
+        return root * ops.propagate(root * x, self.graph, 1)[:, 1]
+
+    def _mask(self, seeds: Tensor) -> Masked:
+        """Hides the clicks around nodes int64 [S]."""
+        n, n_users, device = self.graph.n_nodes, self.graph.n_users, self.graph.device
+        users, items = self._clicks()
+        hidden = torch.zeros(n, dtype=torch.bool, device=device).index_fill(0, seeds, True)
+        ring, left = hidden.clone(), torch.ones_like(users, dtype=torch.bool)
+        for depth in range(self.mask_depth):
+            touched = left & (ring[users] | ring[items])
+            left &= ~touched
+            ring = torch.zeros_like(hidden)
+            if depth < self.mask_depth - 1:
+                ring[users[touched]] = ring[items[touched]] = True
+                hidden |= ring
+        users, items, n_pairs = users[left], items[left], 2 * len(users)
+        hidden[torch.randint(n, (int(n * self.keep_rate),), device=device)] = True
+        pool = hidden.nonzero()[:, 0]
+        pairs = pool[torch.randint(len(pool), (2, n_pairs), device=device)]
+        graph = BipartiteGraph(users, items - n_users, n_users, self.graph.n_items)
+        return Masked(graph, *both_ways(torch.cat([users, pairs[0]]), torch.cat([items, pairs[1]]), n))
+
+    def _vectors(self, masked: Masked) -> Tensor:
+        """The vectors of all nodes [N, D]."""
+        hops = ops.propagate(self.table.weight, masked.graph, self.gcn_layers)
+        total, last = hops.sum(1), hops[:, -1]
+        for layer in self.attention:
+            last = self._attend(last, layer, masked)
+            total = total + last
+        return total
+
+    def _attend(self, x: Tensor, layer: Tensor, masked: Masked) -> Tensor:
+        """One graph transformer layer [N, D] -> [N, D]; each node attends to the others of its pairs."""
+        n, heads = len(x), self.n_heads
+        query, key, value = (x @ matrix for matrix in layer)
+        rows, others = rows_at(query, masked.to_nodes), rows_at(key, masked.from_nodes)  # [P, D]
+        weight = (rows * others).view(-1, heads, self.emb_size // heads).sum(2).clamp(-EXPONENT, EXPONENT).exp()
+        total = weight.new_zeros(n, heads).index_add(0, masked.to_nodes, weight)  # [N, heads]
+        values = rows_at(value, masked.from_nodes).view(-1, heads, self.emb_size // heads) * weight[..., None]
+        summed = x.new_zeros(n, self.emb_size).index_add(0, masked.to_nodes, values.flatten(1))
+        return (summed.view(n, heads, -1) / (total[..., None] + 1e-8)).flatten(1)
+
+
+def both_ways(one: Tensor, other: Tensor, n_nodes: int) -> tuple[Tensor, Tensor]:
+    """Pairs of nodes int64 [E] in both orders and of each node with itself, once each: int64 [P], int64 [P]."""
+    own = torch.arange(n_nodes, device=one.device)
+    keys = (torch.cat([one, other, own]) * n_nodes + torch.cat([other, one, own])).unique()
+    return keys // n_nodes, keys % n_nodes
+
+
+def gumbel(like: Tensor) -> Tensor:
+    """Standard Gumbel noise of the shape of `like`."""
+    return -(-torch.rand_like(like).clamp(min=1e-20).log()).clamp(min=1e-20).log()
