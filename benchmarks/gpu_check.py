@@ -1,6 +1,6 @@
 """`make gpu-check`: builds the CUDA half, checks every operator on the GPU, times it, and writes one report.
 
-Needs Python, a CUDA build of torch, nvcc, ninja and numpy; no network, no pytest, no scipy. Run it from the source folder:
+Needs Python, a CUDA build of torch, nvcc, ninja and numpy; no network, no pytest, no scipy. From the source folder:
 
     python benchmarks/gpu_check.py            # everything; writes benchmarks/results/gpu-<name of the GPU>.md
     python benchmarks/gpu_check.py --checks   # the operators' checks alone (what compute-sanitizer runs)

@@ -1,0 +1,24 @@
+"""The kernels' tests again under AddressSanitizer and UndefinedBehaviorSanitizer: no access outside a tensor or shared
+memory, no misaligned vector, no signed overflow."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from tests.simt.build import HERE, ROOT, sanitizer_environment
+
+# One of each layout of rows, both backward paths, every dtype, ids out of range, nothing to do.
+CHOSEN = (
+    "(star and (7 or 64 or 300)) or (short and (260 or 72)) or D7 or D64 or D300 or out_of_range or no_pairs or "
+    "(draws and 123456789012345) or minus_one"
+)
+
+
+def test_no_access_out_of_bounds():
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-k", CHOSEN]
+    names = ("test_ans_terms.py", "test_propagate.py", "test_sample_negatives.py")
+    command += [str(HERE / name) for name in names]
+    done = subprocess.run(command, cwd=ROOT, env=sanitizer_environment(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert "AddressSanitizer" not in done.stderr
