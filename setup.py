@@ -202,12 +202,14 @@ class BuildWithNinja(build_ext):
         return ninja.step("_C.so", objects, [*link, *objects, "-o", ninja.folder / "_C.so"])
 
     def cuda_library(self, ninja: NinjaFile, torch: Path, nvcc: str) -> str:
-        flags = [*NVCC_FLAGS, STABLE_ABI, *architecture_flags(cuda_architectures()), "-isystem", torch / "include"]
+        flags = [*NVCC_FLAGS, STABLE_ABI, "-isystem", torch / "include"]
         objects = []
         for source in sorted(ROOT.glob("csrc/cuda/*.cu")):
             out = f"{source.stem}.cuda.o"
             name = ninja.folder / out
-            command = [nvcc, *flags, "-MD", "-MF", f"{name}.d", "-c", source.relative_to(ROOT), "-o", name]
+            # library*.cu hold no kernels: torch's headers need not be read once for each architecture.
+            codes = [] if source.stem.startswith("library") else architecture_flags(cuda_architectures())
+            command = [nvcc, *flags, *codes, "-MD", "-MF", f"{name}.d", "-c", source.relative_to(ROOT), "-o", name]
             objects.append(ninja.step(out, [source], command, f"{name}.d"))
         # libtorch.so stands for torch's CPU and CUDA libraries, also where the torch at hand has only the first.
         link = [nvcc, "-shared", "-Xlinker=--no-as-needed", "-L", torch / "lib", "-ltorch", "-ltorch_cpu"]
