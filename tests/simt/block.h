@@ -188,20 +188,32 @@ class Block {
     self_ = self;
   }
 
-  // Runs every thread that can go on, up to its next meeting point; false when there was none.
+  // Lets each warp in turn run as far as it gets without the others, so that warps drift apart as far as barriers
+  // allow; false when nobody could go on.
   bool pass() {
     bool ran = false;
-    const std::size_t n = threads_.size();
-    for (std::size_t step = 0; step < n && failure_.empty(); ++step) {
-      std::size_t i = step;
-      if (order == Order::kDescending) i = n - 1 - step;
-      if (order == Order::kShuffled) i = (step * 769 + 331) % n;  // 769 is prime: a permutation for every n ≤ 1024 but 769
-      if (threads_[i].waiting || fibers()[i]->finished()) continue;
+    const std::size_t n_warps = open_.size();
+    for (std::size_t step = 0; step < n_warps; ++step) {
+      const std::size_t warp = order == Order::kDescending ? n_warps - 1 - step : step;
+      while (failure_.empty() && run_warp(warp)) ran = true;
+    }
+    return ran && failure_.empty();
+  }
+
+  // Runs every lane that can go on up to its next meeting point; false when there was none.
+  bool run_warp(std::size_t warp) {
+    bool ran = false;
+    for (std::size_t step = 0; step < kWarp && failure_.empty(); ++step) {
+      std::size_t lane = step;
+      if (order == Order::kDescending) lane = kWarp - 1 - step;
+      if (order == Order::kShuffled) lane = (step * 13 + 7) % kWarp;
+      const std::size_t i = warp * kWarp + lane;
+      if (i >= threads_.size() || threads_[i].waiting || fibers()[i]->finished()) continue;
       self_ = &threads_[i];
       fibers()[i]->resume();
       ran = true;
     }
-    return ran && failure_.empty();
+    return ran;
   }
 
   void leave(const Thread& thread) const {
