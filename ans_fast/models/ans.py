@@ -15,6 +15,7 @@ from ans_fast.graph import BipartiteGraph
 from ans_fast.models import losses
 from ans_fast.models.dot_product import DotProduct
 from ans_fast.models.encoders import ENCODERS
+from ans_fast.models.gather import products
 from ans_fast.models.node_table import NodeTable
 from ans_fast.models.rows import Rows
 
@@ -146,7 +147,7 @@ class ANS(DotProduct):
         """users [B], items [B, C] -> [B, C], with gradients."""
         rows = hops.index_select(0, torch.cat([users, items.flatten() + self.graph.n_users])).flatten(1)
         u, i = rows.split([len(users), items.numel()])
-        return torch.bmm(i.view(*items.shape, -1), u.unsqueeze(2)).squeeze(2)
+        return products(u, i.view(*items.shape, -1))
 
     def _pair_loss(
         self, hops: Tensor, users: Tensor, pos_items: Tensor, neg_items: Tensor, neg_count: Tensor | None = None

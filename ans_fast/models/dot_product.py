@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ans_fast.models.base import Recommender
+from ans_fast.models.gather import products, rows_at
 from ans_fast.models.rows import Query
 
 with warnings.catch_warnings():  # torch says once a process that CSR tensors are new
@@ -40,15 +41,14 @@ class DotProduct(Recommender):
         ids = torch.cat([users, items.flatten() + self.graph.n_users])
         rows = self.nodes().index_select(0, ids)
         u, i = rows.split([len(users), items.numel()])
-        return torch.bmm(i.view(*items.shape, -1), u.unsqueeze(2)).squeeze(2)
+        return products(u, i.view(*items.shape, -1))
 
 
 def pair_scores(users: Tensor, items: Tensor, candidates: Tensor) -> Tensor:
     """users [B, K] with item rows [n, K] at candidates int64 [B, C] -> products [B, C], without gradients."""
     n_rows, n_candidates = candidates.shape
     if users.device.type != "cpu" or n_candidates > len(items):  # a sparse row holds no more than its width
-        gathered = items.index_select(0, candidates.flatten()).view(n_rows, n_candidates, items.shape[1])
-        return torch.bmm(gathered, users.unsqueeze(2)).squeeze(2)
+        return products(users, rows_at(items, candidates))
     # products at the places of a sparse pattern: no [B, C, K] copy of item rows
     begins = torch.arange(0, n_rows * n_candidates + 1, max(n_candidates, 1))
     pattern = torch.sparse_csr_tensor(

@@ -13,5 +13,5 @@ def rows_at(table: Tensor, ids: Tensor) -> Tensor:
 
 
 def products(one: Tensor, many: Tensor) -> Tensor:
-    """one [B, D], many [B, C, D] -> inner products [B, C]."""
-    return torch.bmm(many, one.unsqueeze(2)).squeeze(2)
+    """one [B, D], many [B, C, D] -> inner products [B, C]. Products of so few rows are slow as matrix products."""
+    return torch.linalg.vecdot(many, one.unsqueeze(1))
