@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-import torch
-
 BACKENDS = ("fused", "reference")
 
 
@@ -36,7 +34,10 @@ def backend(name: str) -> Iterator[None]:
         _choice.reset(token)
 
 
-@torch.compiler.assume_constant_result
 def use_reference() -> bool:
     """Whether calls of this context run on the reference. torch.compile keeps the answer it got while tracing."""
     return _choice.get() == "reference"
+
+
+# What torch.compiler.assume_constant_result does; calling it would import torch's compiler, a second at every start.
+use_reference._dynamo_marked_constant = True
