@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -75,13 +77,26 @@ def go(work: Path, capsys: pytest.CaptureFixture) -> Callable[..., tuple[int, st
 
 
 @pytest.fixture
-def start(work: Path) -> Callable[..., subprocess.Popen]:
+def start(work: Path) -> Iterator[Callable[..., subprocess.Popen]]:
     """Starts the command line in a process of its own."""
 
     def call(*flags: str) -> subprocess.Popen:
         root = Path(run.__file__).resolve().parent.parent
         env = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
         command = [sys.executable, "-m", "ans_fast.run", *flags]
-        return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            command,
+            env=env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # a background job may ignore it
+        )
+        started.append(process)
+        return process
 
-    return call
+    started: list[subprocess.Popen] = []
+    yield call
+    for process in started:
+        process.kill()
+        process.wait()
