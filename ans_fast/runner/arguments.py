@@ -28,7 +28,7 @@ class _Parser(argparse.ArgumentParser):
 
 class _Help(argparse.ArgumentDefaultsHelpFormatter):
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        shown = action.default not in (None, "", argparse.SUPPRESS)
+        shown = action.default not in (None, "", "\t", argparse.SUPPRESS)
         return super()._get_help_string(action) if shown else action.help
 
 
@@ -61,6 +61,7 @@ def build_parser(model: type, mode: str) -> argparse.ArgumentParser:
     """The parser of one model in one mode."""
     parser = _Parser(
         prog="python -m ans_fast.run",
+        usage="%(prog)s [--FLAG VALUE] …",
         description="Train and evaluate a recommender on data in ReChorus's formats. "
         f"Flags below are those of {model.name} in {mode} mode; name another model or mode to see its own.",
         formatter_class=_Help,

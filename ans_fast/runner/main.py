@@ -35,6 +35,7 @@ def run(argv: Sequence[str]) -> int:
     args = arguments.parse(argv)
     if args.plot:
         require_matplotlib()
+    curves = Curves(args.tensorboard)
     device = _device(args)
     paths = Paths.of(args)
     torch.manual_seed(args.random_seed)
@@ -50,7 +51,6 @@ def run(argv: Sequence[str]) -> int:
     logging.info("#params: %d", sum(p.numel() for p in model.parameters()))
     logging.info(summary.training_table(model, dataset, rows, args))
 
-    curves = Curves(args.tensorboard)
     checkpoint = Checkpoint(paths.checkpoint, args)
     training = Training(model, rows, evaluators["dev"], evaluators["test"], args, checkpoint, curves.add)
     _before(training, evaluators["test"], args, paths)
