@@ -29,6 +29,7 @@ template <int Count, typename T>
 inline __attribute__((always_inline)) void finish_columns(const PropagateArgs<T>& a, const Layer<T>& layer,
                                                           int64_t stride, int64_t i, int64_t column) {
   typedef T Vector __attribute__((vector_size(kVectorBytes)));
+  typedef T Loose __attribute__((vector_size(kVectorBytes), aligned(sizeof(T))));  // where rows are not ours to align
   constexpr int width = Count * kVectorBytes / sizeof(T);
   Vector even[Count], odd[Count];
   for (int c = 0; c < Count; ++c) even[c] = odd[c] = Vector{};
@@ -45,20 +46,27 @@ inline __attribute__((always_inline)) void finish_columns(const PropagateArgs<T>
     const Vector* row = reinterpret_cast<const Vector*>(table + neighbour[0] * stride);
     for (int c = 0; c < Count; ++c) even[c] += row[c];
   }
+  const T scale = a.graph.scale[i];
+  const T* add = layer.add ? layer.add + i * a.add_row + column : nullptr;
+  T* next = layer.next ? layer.next + i * stride + column : nullptr;
+  T* out = layer.out ? layer.out + i * a.out_row + column : nullptr;
+  if (a.dim - column >= width) {
+    for (int c = 0; c < Count; ++c) {
+      Vector sum = scale * (even[c] + odd[c]);
+      if (add) sum += reinterpret_cast<const Loose*>(add)[c];
+      if (next) reinterpret_cast<Vector*>(next)[c] = scale * sum;
+      if (out) reinterpret_cast<Loose*>(out)[c] = layer.factor * sum;
+    }
+    return;
+  }
   alignas(64) T sums[width];
   for (int c = 0; c < Count; ++c) reinterpret_cast<Vector*>(sums)[c] = even[c] + odd[c];
-
-  const T scale = a.graph.scale[i];
-  const int64_t size = a.dim - column < width ? a.dim - column : width;
-  const T* add = layer.add ? layer.add + i * a.add_row + column : nullptr;
-  for (int64_t d = 0; d < size; ++d) sums[d] = scale * sums[d] + (add ? add[d] : T{0});
-  if (layer.next) {
-    T* next = layer.next + i * stride + column;
-    for (int d = 0; d < width; ++d) next[d] = scale * sums[d];
+  for (int64_t d = 0; d < a.dim - column; ++d) {
+    sums[d] = scale * sums[d] + (add ? add[d] : T{0});
+    if (out) out[d] = layer.factor * sums[d];
   }
-  if (layer.out) {
-    T* out = layer.out + i * a.out_row + column;
-    for (int64_t d = 0; d < size; ++d) out[d] = layer.factor * sums[d];
+  if (next) {
+    for (int d = 0; d < width; ++d) next[d] = scale * sums[d];
   }
 }
 
