@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import sys
 
-from ans_fast.errors import UserError
+from ans_fast.errors import exit_status
 
 
 def main(argv: list[str] | None = None) -> int:
     """Runs with the flags `argv` (default: those of the process); the exit status: 0, 2 for a user's error, 130."""
-    try:
-        from ans_fast.runner.main import run
+
+    def command() -> int:
+        from ans_fast.runner.main import run  # here, so that Ctrl-C during the slow imports is told in one line too
 
         return run(sys.argv[1:] if argv is None else argv)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("error: interrupted", file=sys.stderr)
-        return 130
+
+    return exit_status(command)
 
 
 if __name__ == "__main__":

@@ -63,6 +63,18 @@ inline void check_graph(const Tensor& indptr, const Tensor& indices, int64_t n_n
   check_type(indices, "indices", ScalarType::Int, "int32");
 }
 
+// The arguments of sample_negatives but for the seed.
+inline void check_sampling(const Tensor& indptr, const Tensor& indices, const Tensor& users, int64_t n_users,
+                           int64_t n_items, int64_t n_negatives, int64_t first_item) {
+  check_shape(users, "users", "[B]", {-1});
+  check_type(users, "users", ScalarType::Long, "int64");
+  check_range("n_users", n_users, 0, INT32_MAX);
+  check_range("n_items", n_items, 0, INT32_MAX - n_users);
+  check_graph(indptr, indices, n_users + n_items);
+  check_range("n_negatives", n_negatives, 0, INT32_MAX);
+  check_range("first_item", first_item, 0, n_items);
+}
+
 // A seed kept in an int64 tensor of one element on the CPU.
 inline uint64_t cpu_seed(const Tensor& seed) {
   check_type(seed, "seed", ScalarType::Long, "int64");

@@ -93,13 +93,7 @@ Tensor propagate_mean(Tensor x, Tensor indptr, Tensor indices, Tensor scale, int
 
 Tensor sample_negatives(Tensor indptr, Tensor indices, Tensor users, int64_t n_users, int64_t n_items,
                         int64_t n_negatives, Tensor seed, int64_t first_item) {
-  check_shape(users, "users", "[B]", {-1});
-  check_type(users, "users", ScalarType::Long, "int64");
-  check_range("n_users", n_users, 0, INT32_MAX);
-  check_range("n_items", n_items, 0, INT32_MAX - n_users);
-  check_graph(indptr, indices, n_users + n_items);
-  check_range("n_negatives", n_negatives, 0, INT32_MAX);
-  check_range("first_item", first_item, 0, n_items);
+  check_sampling(indptr, indices, users, n_users, n_items, n_negatives, first_item);
   const int64_t n_rows = users.size(0);
   Tensor out = torch::stable::new_empty(users, {n_rows, n_negatives});
   const int64_t* ids = users.const_data_ptr<int64_t>();

@@ -11,7 +11,7 @@ from typing import NoReturn
 from ans_fast.compare import table
 from ans_fast.compare.flags import PUBLISHED, flags_of_models
 from ans_fast.compare.grid import Run
-from ans_fast.errors import UserError
+from ans_fast.errors import UserError, exit_status
 from ans_fast.flag_types import natural, positive_int
 from ans_fast.models.files import write_atomically
 
@@ -48,14 +48,8 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the grid; the exit status: 1 if a run failed, 2 for a user's error."""
-    try:
-        return compare(parser().parse_args(argv))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("error: interrupted; the same command goes on from here", file=sys.stderr)
-        return 130
+    interrupted = "error: interrupted; the same command goes on from here"
+    return exit_status(lambda: compare(parser().parse_args(argv)), interrupted)
 
 
 def compare(args: argparse.Namespace) -> int:

@@ -14,7 +14,7 @@ from ans_fast.data.files import atomic_file, reason
 from ans_fast.data.prepare import mind, movielens
 from ans_fast.data.prepare.amazon import prepare_amazon
 from ans_fast.data.prepare.convert import convert
-from ans_fast.errors import UserError
+from ans_fast.errors import UserError, exit_status
 
 _PREPARERS = {
     "ML_1MTOPK": lambda args, target: movielens.prepare_topk(args.raw, target, args.seed, args.utc_offset),
@@ -35,18 +35,11 @@ def main(argv: list[str] | None = None) -> int:
     """Runs the command line; returns the exit status: 0, 2 after a mistake of the user, 130 after Ctrl-C."""
     args = _parser().parse_args(argv)
     try:
-        args.run(args)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+        return exit_status(lambda: args.run(args) or 0, interrupted="interrupted")
     except BrokenPipeError:
         with contextlib.suppress(OSError):
             sys.stderr.close()
         return 0
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
