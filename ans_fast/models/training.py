@@ -9,11 +9,13 @@ import torch
 from torch import Tensor
 
 from ans_fast.errors import UserError
+from ans_fast.models.adam import Adam
 from ans_fast.models.rows import Rows
 
 if TYPE_CHECKING:
     from ans_fast.models.base import Recommender
 
+Optimizer = Adam | torch.optim.Optimizer
 OPTIMIZERS = ("Adam", "SGD", "Adagrad", "Adadelta")
 CHECK_EVERY = {"cpu": 1}  # batches between looks at the loss; on other devices a look waits for all that is queued
 CHECK_EVERY_ELSEWHERE = 64
@@ -27,17 +29,19 @@ class NotFinite(ArithmeticError):
         self.batch, self.terms = batch, terms
 
 
-def make_optimizer(model: Recommender, name: str, lr: float, l2: float) -> torch.optim.Optimizer:
+def make_optimizer(model: Recommender, name: str, lr: float, l2: float) -> Optimizer:
     """The optimizer of OPTIMIZERS called `name`; weight decay l2 on what the model says."""
     if name not in OPTIMIZERS:
         raise UserError(f"optimizer must be one of {', '.join(OPTIMIZERS)}, got {name!r}")
-    fused = {"fused": True} if name in ("Adam", "SGD", "Adagrad") else {}
+    if name == "Adam":
+        return Adam(model.parameter_groups(l2), lr)
+    fused = {} if name == "Adadelta" else {"fused": True}
     return getattr(torch.optim, name)(model.parameter_groups(l2), lr=lr, **fused)
 
 
 def train_epoch(
     model: Recommender,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Optimizer,
     rows: Rows,
     batch_size: int,
     on_batch: Callable[[], object] = lambda: None,
@@ -52,7 +56,7 @@ def train_epoch(
     every = CHECK_EVERY.get(rows.users.device.type, CHECK_EVERY_ELSEWHERE)
     losses: list[Tensor] = []
     for start in range(0, len(rows), batch_size):
-        optimizer.zero_grad(set_to_none=True)
+        optimizer.zero_grad()
         loss = model.loss(rows[start : start + batch_size])
         loss.backward()
         optimizer.step()

@@ -12,6 +12,7 @@ import torch
 from ans_fast.errors import UserError
 from ans_fast.models.base import Recommender
 from ans_fast.models.files import load_tensors, save_tensors
+from ans_fast.models.training import Optimizer
 from ans_fast.runner.history import History
 
 FORMAT = 1
@@ -39,7 +40,7 @@ class Checkpoint:
         return perf_counter() - self.saved_at > self.cost / SHARE_OF_TIME
 
     def save(
-        self, model: Recommender, optimizer: torch.optim.Optimizer, best: dict[str, Any], history: History
+        self, model: Recommender, optimizer: Optimizer, best: dict[str, Any], history: History
     ) -> None:
         """Writes the state after an epoch, atomically."""
         began = perf_counter()
@@ -58,7 +59,7 @@ class Checkpoint:
         self.saved_at, self.epoch = perf_counter(), len(history)
         self.cost = self.saved_at - began
 
-    def load(self, model: Recommender, optimizer: torch.optim.Optimizer) -> tuple[dict[str, Any], History, list[str]]:
+    def load(self, model: Recommender, optimizer: Optimizer) -> tuple[dict[str, Any], History, list[str]]:
         """Sets model, optimizer and random state; best weights, history, and which flags differ now.
 
         Raises UserError: the file is damaged, foreign or does not fit the model.
