@@ -106,6 +106,24 @@ def sample_negatives(
     return first_item + rank + position - start[users][:, None]
 
 
+# --- Hard negatives --------------------------------------------------------------------------------------------------
+
+
+def hardest_negatives(
+    user_rows: Tensor,
+    item_hops: Tensor,
+    candidates: Tensor,
+    item_gate: Tensor | None = None,
+    pos_gate: Tensor | None = None,
+    rest: float = 1.0,
+) -> Tensor:
+    """int64 [B, K, H], the hardest of candidates [B, K, M]; shapes as in `ans_fast.ops.hardest_negatives`."""
+    u, n = user_rows[:, None, None], item_hops[candidates]  # [B, 1, 1, H, D], [B, K, M, H, D]
+    if item_gate is not None:
+        n = rest * n - n * torch.sigmoid(item_gate[candidates] + pos_gate[:, None, None])
+    return candidates.gather(2, (u * n).sum(-1).argmax(2))
+
+
 # --- Augmented negative sampling -------------------------------------------------------------------------------------
 
 

@@ -12,12 +12,6 @@ namespace {
 
 using Gradients = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor>;
 
-void check_ids_below(const int64_t* ids, int64_t size, const char* name, int64_t n, int64_t position = 0) {
-  for (int64_t i = 0; i < size; ++i)
-    if (ids[i] < 0 || ids[i] >= n)
-      fail(name, " must be in [0, ", n, "), got ", ids[i], " at position ", position + i);
-}
-
 template <typename T>
 void check_id_ranges(const cpu::AnsTermsArgs<T>& args) {
   const int64_t n_negatives = args.n_negatives;

@@ -51,6 +51,11 @@ inline void check_type(const Tensor& tensor, const char* name, ScalarType type, 
   if (tensor.scalar_type() != type) fail(name, " must be ", type_name);
 }
 
+inline void check_ids(const Tensor& ids, const char* name, const char* shape, std::initializer_list<int64_t> sizes) {
+  check_shape(ids, name, shape, sizes);
+  check_type(ids, name, ScalarType::Long, "int64");
+}
+
 inline void check_range(const char* name, int64_t value, int64_t low, int64_t high) {
   if (value < low || value > high) fail(name, " must be in [", low, ", ", high, "], got ", value);
 }

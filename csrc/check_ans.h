@@ -13,11 +13,6 @@ inline void check_float(const Tensor& tensor, const char* name, const char* shap
   check_type(tensor, name, like.scalar_type(), "of user_hops' dtype");
 }
 
-inline void check_ids(const Tensor& ids, const char* name, const char* shape, std::initializer_list<int64_t> sizes) {
-  check_shape(ids, name, shape, sizes);
-  check_type(ids, name, ScalarType::Long, "int64");
-}
-
 // Everything but ids' ranges.
 inline void check_inputs(const Tensor& user_hops, const Tensor& item_hops, const Tensor& user_gate,
                          const Tensor& item_gate, const Tensor& margin_weight, const Tensor& margin_bias,

@@ -1,4 +1,4 @@
-// What the CPU operators share: how many threads, and which element type.
+// What the CPU operators share: how many threads, which element type, and ids that may be read.
 #pragma once
 
 #include "check.h"
@@ -10,6 +10,13 @@ inline int threads_for(int64_t work, int64_t worth_a_thread) {
   const int64_t useful = work / worth_a_thread + 1;
   const int64_t all = torch::stable::get_num_threads();
   return static_cast<int>(useful < all ? useful : all);
+}
+
+// `position` is that of ids[0] in the argument `name`.
+inline void check_ids_below(const int64_t* ids, int64_t size, const char* name, int64_t n, int64_t position = 0) {
+  for (int64_t i = 0; i < size; ++i)
+    if (ids[i] < 0 || ids[i] >= n)
+      fail(name, " must be in [0, ", n, "), got ", ids[i], " at position ", position + i);
 }
 
 // Calls function(T{}) with T the tensor's element type.

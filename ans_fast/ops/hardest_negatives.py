@@ -1,0 +1,84 @@
+"""The hardest of each pair's candidate negatives."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ans_fast import reference
+from ans_fast.ops._backend import use_reference
+from ans_fast.ops._check import FLOATS, check_device, check_dtype, check_ids, check_kernels, check_shape
+
+
+def hardest_negatives(
+    user_rows: Tensor,
+    item_hops: Tensor,
+    candidates: Tensor,
+    item_gate: Tensor | None = None,
+    pos_gate: Tensor | None = None,
+    rest: float = 1.0,
+) -> Tensor:
+    """Of each pair's candidates, hop by hop, the item with the highest score; the first one on a tie.
+
+    The score of an item's row n for a pair's row u is u·n, as DNS (SIGIR 2013) and MixGCF (KDD 2021) have it. With
+    gates it is u·(rest n − n ⊙ σ(item_gate + pos_gate)), that of DENS (WSDM 2023): high for items whose factors that
+    matter to the pair score low.
+
+    Args:
+        user_rows: [B, H, D], float32 or float64: what the pairs' items are scored by.
+        item_hops: [n_items, H, D].
+        candidates: int64 [B, K, M]: M items to look at for each of K negatives.
+        item_gate: [n_items, H, D], all items projected for the gate, before the sigmoid; or None: no gate.
+        pos_gate: [B, H, D], the pairs projected likewise; given if item_gate is.
+        rest: what whole items count for beside their gated factors; without gates it has no meaning.
+
+    Returns:
+        int64 [B, K, H] of items. A choice has no gradient.
+
+    Raises:
+        ValueError, TypeError: an argument's shape, dtype, range or device is wrong.
+        RuntimeError: tensors are on a device that is neither the CPU nor a GPU.
+    """
+    _check(user_rows, item_hops, candidates, item_gate, pos_gate)
+    rows = [None if t is None else t.detach() for t in (user_rows, item_hops, candidates, item_gate, pos_gate)]
+    if use_reference() or user_rows.device.type == "cuda":  # has no kernel of its own there
+        check_ids("candidates", candidates, item_hops.shape[0])
+        return reference.hardest_negatives(*rows, rest)
+    check_kernels(user_rows.device)
+    return torch.ops.ans_fast.hardest_negatives(*(None if t is None else t.contiguous() for t in rows), rest)
+
+
+def _check(
+    user_rows: Tensor, item_hops: Tensor, candidates: Tensor, item_gate: Tensor | None, pos_gate: Tensor | None
+) -> None:
+    check_shape("user_rows", user_rows, "[B, H, D]", (None, None, None))
+    pairs, hops, dim = user_rows.shape
+    check_shape("item_hops", item_hops, f"[n_items, H = {hops}, D = {dim}]", (None, hops, dim))
+    check_shape("candidates", candidates, f"[B = {pairs}, K, M]", (pairs, None, None))
+    if candidates.shape[2] == 0:
+        raise ValueError("candidates must have at least one item a negative, got M = 0")
+    if (item_gate is None) != (pos_gate is None):
+        raise ValueError("item_gate and pos_gate must be given together, got one of them")
+    floats = dict(item_hops=item_hops)
+    if item_gate is not None:
+        items = item_hops.shape[0]
+        check_shape("item_gate", item_gate, f"[n_items = {items}, H = {hops}, D = {dim}]", (items, hops, dim))
+        check_shape("pos_gate", pos_gate, f"[B = {pairs}, H = {hops}, D = {dim}]", (pairs, hops, dim))
+        floats |= dict(item_gate=item_gate, pos_gate=pos_gate)
+    check_dtype("user_rows", user_rows, *FLOATS)
+    for name, tensor in floats.items():
+        check_dtype(name, tensor, user_rows.dtype)
+    check_dtype("candidates", candidates, torch.int64)
+    check_device(user_rows.device, **floats, candidates=candidates)
+
+
+@torch.library.register_fake("ans_fast::hardest_negatives")
+def _(
+    user_rows: Tensor,
+    item_hops: Tensor,
+    candidates: Tensor,
+    item_gate: Tensor | None,
+    pos_gate: Tensor | None,
+    rest: float,
+) -> Tensor:
+    return candidates.new_empty(candidates.shape[0], candidates.shape[1], user_rows.shape[1])

@@ -1,0 +1,72 @@
+// Scores rows where they lie and keeps the best id: nothing is gathered, and the scores are not stored.
+#include "cpu/hardest_negatives.h"
+
+#include "common/exp.h"
+
+namespace ans::cpu {
+namespace {
+
+// u·n
+template <typename T>
+inline T plain_score(const T* __restrict__ u, const T* __restrict__ n, int64_t dim) {
+  T score = 0;
+#pragma omp simd reduction(+ : score)
+  for (int64_t d = 0; d < dim; ++d) score += u[d] * n[d];
+  return score;
+}
+
+// u·(rest n − n ⊙ σ(item_gate + pos_gate))
+template <typename T>
+inline T gated_score(const T* __restrict__ u, const T* __restrict__ n, const T* __restrict__ item_gate,
+                     const T* __restrict__ pos_gate, T rest, int64_t dim) {
+  T score = 0;
+#pragma omp simd reduction(+ : score)
+  for (int64_t d = 0; d < dim; ++d) score += u[d] * n[d] * (rest - sigmoid(item_gate[d] + pos_gate[d]));
+  return score;
+}
+
+// The id of the highest score among [M] candidates, the first on a tie.
+template <typename Score>
+inline int64_t best_of(const int64_t* candidates, int64_t n_candidates, Score score_of) {
+  int64_t best = candidates[0];
+  auto highest = score_of(best);
+  for (int64_t m = 1; m < n_candidates; ++m) {
+    const auto score = score_of(candidates[m]);
+    if (score > highest) {
+      highest = score;
+      best = candidates[m];
+    }
+  }
+  return best;
+}
+
+template <typename T>
+void hardest_negatives(const HardestNegativesArgs<T>& a) {
+  const int64_t row = a.n_hops * a.dim, dim = a.dim;
+#pragma omp parallel for schedule(static) num_threads(a.n_threads)
+  for (int64_t pair = 0; pair < a.n_pairs; ++pair) {
+    for (int64_t k = pair * a.n_chosen; k < (pair + 1) * a.n_chosen; ++k) {
+      const int64_t* candidates = a.candidates + k * a.n_candidates;
+      for (int64_t hop = 0; hop < a.n_hops; ++hop) {
+        const T *u = a.user_rows + pair * row + hop * dim, *items = a.item_hops + hop * dim;
+        int64_t& chosen = a.chosen[k * a.n_hops + hop];
+        if (a.item_gate == nullptr) {
+          chosen = best_of(candidates, a.n_candidates,
+                           [=](int64_t item) { return plain_score(u, items + item * row, dim); });
+        } else {
+          const T *item_gate = a.item_gate + hop * dim, *pos_gate = a.pos_gate + pair * row + hop * dim, rest = a.rest;
+          chosen = best_of(candidates, a.n_candidates, [=](int64_t item) {
+            return gated_score(u, items + item * row, item_gate + item * row, pos_gate, rest, dim);
+          });
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+
+void ANS_ENTRY(hardest_negatives_float)(const HardestFloatArgs& args) { hardest_negatives(args); }
+void ANS_ENTRY(hardest_negatives_double)(const HardestDoubleArgs& args) { hardest_negatives(args); }
+
+}  // namespace ans::cpu
