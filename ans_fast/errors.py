@@ -13,6 +13,11 @@ class UserError(ValueError):
     """
 
 
+def reason(error: OSError) -> str:
+    """What the operating system said, in a few lower-case words."""
+    return (error.strerror or type(error).__name__).lower()
+
+
 def exit_status(command: Callable[[], int], interrupted: str = "error: interrupted") -> int:
     """What `command` returns; after a UserError, shown on stderr, 2; after Ctrl-C, told by `interrupted`, 130."""
     try:

@@ -12,8 +12,8 @@ from ans_fast.compare import table
 from ans_fast.compare.flags import PUBLISHED, flags_of_models
 from ans_fast.compare.grid import Run
 from ans_fast.errors import UserError, exit_status
+from ans_fast.files import write_atomically
 from ans_fast.flag_types import natural, positive_int
-from ans_fast.models.files import write_atomically
 
 
 class _Parser(argparse.ArgumentParser):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ans_fast.compare.flags import base_name
-from ans_fast.models.files import write_atomically
+from ans_fast.files import write_atomically
 
 
 @dataclass(frozen=True)

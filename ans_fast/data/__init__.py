@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import logging
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 
 from ans_fast.data.cache import cached
@@ -13,8 +12,6 @@ from ans_fast.data.dataset import Dataset, ImpressionLists, Interactions, Labell
 from ans_fast.data.demo import NAME as DEMO
 from ans_fast.data.demo import write_demo
 from ans_fast.data.impressions import ListLimits
-from ans_fast.data.labelled import read_ctr, read_impressions
-from ans_fast.data.topk import read_topk
 from ans_fast.errors import UserError
 
 __all__ = ["Dataset", "ImpressionLists", "Interactions", "Labelled", "TopKSplit", "load"]
@@ -44,15 +41,18 @@ def load(
     if mode not in MODES:
         raise UserError(f"mode must be one of {', '.join(MODES)}, got {mode!r}")
     folder = _find(Path(path), name)
-    options: dict[str, int | str] = {}
-    if mode == "TopK":
-        read = partial(read_topk, name, folder, sep)
-    elif mode == "CTR":
-        read = partial(read_ctr, name, folder, sep)
-    else:
-        limits = ListLimits(train_max_pos_item, train_max_neg_item, test_max_pos_item, test_max_neg_item)
-        options = {"impression_key": impression_key, **asdict(limits)}
-        read = partial(read_impressions, name, folder, sep, impression_key, limits)
+    limits = ListLimits(train_max_pos_item, train_max_neg_item, test_max_pos_item, test_max_neg_item)
+
+    def read() -> Dataset:
+        from ans_fast.data import labelled, topk  # here: pandas takes longer to import than a cache to read
+
+        if mode == "TopK":
+            return topk.read_topk(name, folder, sep)
+        if mode == "CTR":
+            return labelled.read_ctr(name, folder, sep)
+        return labelled.read_impressions(name, folder, sep, impression_key, limits)
+
+    options = {"impression_key": impression_key, **asdict(limits)} if mode == "Impression" else {}
     return cached(read, name, mode, folder, sep, options, regenerate)
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from ans_fast.data import MODES, load
 from ans_fast.data.describe import describe, plot
-from ans_fast.data.files import atomic_file, reason
 from ans_fast.data.prepare import mind, movielens
 from ans_fast.data.prepare.amazon import prepare_amazon
 from ans_fast.data.prepare.convert import convert
 from ans_fast.errors import UserError, exit_status
+from ans_fast.files import atomic_file
 
 _PREPARERS = {
     "ML_1MTOPK": lambda args, target: movielens.prepare_topk(args.raw, target, args.seed, args.utc_offset),
@@ -129,11 +129,8 @@ def _describe(args: argparse.Namespace) -> None:
     width = max(len(what) for what, _ in rows)
     print("\n".join(f"{what:{width}}  {figure}" for what, figure in rows))
     if args.plot:
-        try:
-            with atomic_file(args.plot) as temporary:
-                plot(dataset, temporary)
-        except OSError as error:
-            raise UserError(f"cannot write {args.plot}: {reason(error)}") from None
+        with atomic_file(args.plot) as temporary:
+            plot(dataset, temporary)
         print(f"wrote {args.plot}")
 
 

@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from ans_fast.data.dataset import Dataset, ImpressionLists, Interactions, Labelled, TopKSplit
-from ans_fast.data.files import atomic_file
+from ans_fast.errors import UserError
+from ans_fast.files import atomic_file
 
 _FORMAT = 1  # a new number with every change of what the readers or this file make of the same CSVs
 _WORTHWHILE = 8 << 20  # bytes of CSV: smaller sets are read about as fast as their cache
@@ -95,7 +96,7 @@ def _save(path: Path, dataset: Dataset) -> bool:
         for other in path.parent.glob(f".ans_fast-{dataset.mode}-*.npz"):
             if other != path:
                 other.unlink(missing_ok=True)
-    except OSError:
+    except (OSError, UserError):
         return False
     return True
 

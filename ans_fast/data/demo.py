@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ans_fast.data.files import atomic_folder
+from ans_fast.files import atomic_folder
 
 NAME = "demo"
 N_USERS, N_ITEMS, N_CLUSTERS, N_NEGATIVES = 2000, 1000, 20, 99

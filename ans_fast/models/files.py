@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import pickle
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 
 from ans_fast.errors import UserError
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Writes a file by way of a temporary one beside it: a reader or a crash sees the old bytes or the new ones."""
-    _replace(path, lambda file: file.write(data))
+from ans_fast.files import atomic_file
 
 
 def save_tensors(path: Path, content: dict[str, Any]) -> None:
-    """torch.save of tensors, numbers, strings, lists and dicts, atomically and through to the disk."""
-    _replace(path, lambda file: torch.save(content, file))
+    """torch.save of tensors, numbers, strings, lists and dicts, as `atomic_file` writes. Raises UserError."""
+    with atomic_file(path) as temporary, open(temporary, "wb") as file:
+        torch.save(content, file)
 
 
 def load_tensors(path: Path) -> dict[str, Any]:
@@ -35,26 +30,3 @@ def load_tensors(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UserError(f"{path} was not written by ans_fast: it holds a {type(content).__name__}; delete it")
     return content
-
-
-def _replace(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.tmp")  # one name: what a killed run left is overwritten, not piled up
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with open(temporary, "wb") as file:
-                write(file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from None

@@ -39,9 +39,7 @@ class Checkpoint:
         """Whether enough time has passed that another write takes but SHARE_OF_TIME of it."""
         return perf_counter() - self.saved_at > self.cost / SHARE_OF_TIME
 
-    def save(
-        self, model: Recommender, optimizer: Optimizer, best: dict[str, Any], history: History
-    ) -> None:
+    def save(self, model: Recommender, optimizer: Optimizer, best: dict[str, Any], history: History) -> None:
         """Writes the state after an epoch, atomically."""
         began = perf_counter()
         content = {

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from ans_fast.models.files import write_atomically
+from ans_fast.files import write_atomically
 from ans_fast.runner.evaluate import ClickEvaluator, Evaluator, ListEvaluator
 
 BEST = 100  # recommendations a row

@@ -14,7 +14,7 @@ import torch
 
 import ans_fast
 from ans_fast.errors import UserError
-from ans_fast.models.files import write_atomically
+from ans_fast.files import write_atomically
 from ans_fast.runner.history import History
 
 

@@ -44,7 +44,7 @@ def test_same_from_the_cache(write, mode: str, monkeypatch: pytest.MonkeyPatch) 
     folder = write(labelled=mode != "TopK")
     first = load(folder.parent, "small", mode)
     assert len(files(folder)) == 1
-    for reader in ("read_topk", "read_ctr", "read_impressions"):
+    for reader in ("topk.read_topk", "labelled.read_ctr", "labelled.read_impressions"):
         monkeypatch.setattr(f"ans_fast.data.{reader}", lambda *_: pytest.fail("read the CSVs again"))
     second = load(folder.parent, "small", mode)
     assert same(first, second)

@@ -12,10 +12,9 @@ from typing import Any
 
 import pandas as pd
 
-from ans_fast.data.files import reason
 from ans_fast.data.prepare.rules import leave_one_out
 from ans_fast.data.prepare.write import write_set
-from ans_fast.errors import UserError
+from ans_fast.errors import UserError, reason
 
 _FIELDS = {"reviewerID": str, "asin": str, "unixReviewTime": int}
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ans_fast.data.files import atomic_folder
 from ans_fast.data.prepare.rules import draw_negatives, renumber
 from ans_fast.errors import UserError
+from ans_fast.files import atomic_folder
 
 SPLITS = ("train", "dev", "test")
 

@@ -1,0 +1,108 @@
+"""Files and folders appear whole or not at all, and nothing else stays."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ans_fast.errors import UserError
+from ans_fast.files import atomic_file, atomic_folder, write_atomically
+
+DEAD = 2**22 + 1  # no process has it: the kernel's limit is below
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_file_is_replaced_with_its_folder_made(tmp_path: Path):
+    path = tmp_path / "new/folder/file"
+    for data in (b"one", b"two"):
+        write_atomically(path, data)
+        assert path.read_bytes() == data
+    assert names(path.parent) == ["file"]
+
+
+def test_content_is_on_the_disk_before_it_is_renamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    happened = []
+    fsync, replace = os.fsync, Path.replace
+    monkeypatch.setattr(os, "fsync", lambda handle: (happened.append(os.fstat(handle).st_ino), fsync(handle)))
+    monkeypatch.setattr(Path, "replace", lambda self, to: (happened.append("renamed"), replace(self, to)))
+    write_atomically(tmp_path / "file", b"content")
+    assert happened == [(tmp_path / "file").stat().st_ino, "renamed", tmp_path.stat().st_ino]
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o077])
+def test_modes_follow_the_umask(tmp_path: Path, mask: int):
+    before = os.umask(mask)
+    try:
+        write_atomically(tmp_path / "file", b"")
+        with atomic_folder(tmp_path / "folder"):
+            pass
+    finally:
+        os.umask(before)
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o666 & ~mask
+    assert (tmp_path / "folder").stat().st_mode & 0o777 == 0o777 & ~mask
+
+
+def begin(path: Path, error: type[BaseException]) -> None:
+    with atomic_file(path) if path.suffix else atomic_folder(path) as temporary:
+        (temporary if path.suffix else temporary / "inside").write_bytes(b"half")
+        raise error
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_failures_leave_what_was_there(tmp_path: Path, error: type[BaseException]):
+    write_atomically(tmp_path / "file.txt", b"old")
+    for name in ("file.txt", "folder"):
+        with pytest.raises(error):
+            begin(tmp_path / name, error)
+    assert names(tmp_path) == ["file.txt"]
+    assert (tmp_path / "file.txt").read_bytes() == b"old"
+
+
+def test_folder_keeps_other_files(tmp_path: Path):
+    for content in ("one", "two"):
+        with atomic_folder(tmp_path / "folder") as folder:
+            (folder / "shared").write_text(content)
+            (folder / content).write_text("")
+    assert names(tmp_path / "folder") == ["one", "shared", "two"]
+    assert (tmp_path / "folder/shared").read_text() == "two"
+    assert names(tmp_path) == ["folder"]
+
+
+def test_what_the_dead_left_is_removed_and_nothing_else(tmp_path: Path):
+    kept = [f".file.{os.getppid()}.tmp", ".file.x.tmp", f".other.{DEAD}.tmp"]
+    for name in (*kept, f".file.{DEAD}.tmp"):
+        (tmp_path / name).touch()
+    (tmp_path / f".file.{DEAD + 1}.tmp").mkdir()
+    write_atomically(tmp_path / "file", b"")
+    assert names(tmp_path) == sorted([*kept, "file"])
+
+
+def test_killed_process(tmp_path: Path):
+    code = (
+        "import os, sys, time; from pathlib import Path; from ans_fast.files import atomic_file\n"
+        "with atomic_file(Path('file')) as path: path.write_text('half'); os.kill(os.getpid(), 9)"
+    )
+    root = Path(__file__).resolve().parent.parent
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(root)})
+    assert done.returncode == -signal.SIGKILL
+    assert len(names(tmp_path)) == 1
+    write_atomically(tmp_path / "file", b"whole")
+    assert names(tmp_path) == ["file"]
+
+
+def test_refusals_are_told(tmp_path: Path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"cannot write .*inside: file exists"):
+        write_atomically(tmp_path / "file/inside", b"")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UserError, match=r"cannot write .*folder: is a directory"):
+        write_atomically(tmp_path / "folder", b"")
+    assert names(tmp_path) == ["file", "folder"]
