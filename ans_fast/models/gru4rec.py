@@ -12,6 +12,7 @@ from ans_fast.flag_types import positive_int
 from ans_fast.graph import BipartiteGraph
 from ans_fast.models.dot_product import pair_scores
 from ans_fast.models.gather import products, rows_at
+from ans_fast.models.recurrent import last_states
 from ans_fast.models.rows import Query
 from ans_fast.models.sequential import Sequential
 
@@ -51,14 +52,11 @@ class GRU4Rec(Sequential):
     def users_now(self, context: dict[str, Tensor]) -> Tensor:
         """What the histories make of their users: [B, D]."""
         lengths, order = context["lengths"].sort(descending=True, stable=True)
-        n_read = int((lengths > 0).sum())
-        state = self.out.weight.new_zeros(len(lengths), self.hidden_size)
-        if n_read:
-            history = context["history_items"].index_select(0, order[:n_read])[:, : int(lengths[0])]
-            packed = nn.utils.rnn.pack_padded_sequence(history[..., None], lengths[:n_read].cpu(), batch_first=True)
-            read = packed._replace(data=rows_at(self.i_embeddings.weight, packed.data[:, 0]))  # no padding is looked up
-            state = state.index_copy(0, order[:n_read], self.rnn(read)[1][-1])
-        return self.out(state)
+        history = context["history_items"].index_select(0, order).t()
+        clicked = torch.arange(len(history), device=lengths.device)[:, None] < lengths  # [L, B]
+        sizes = [size for size in clicked.sum(1).tolist() if size]
+        state = last_states(self.rnn, self.i_embeddings.weight, history[clicked], sizes, len(order))
+        return self.out(torch.empty_like(state).index_copy(0, order, state))
 
     @torch.no_grad()
     def precompute(self) -> Tensor:
