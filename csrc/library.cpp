@@ -19,7 +19,7 @@ cpu::GraphView view_graph(const Tensor& indptr, const Tensor& indices, const Ten
 // Calls the kernel of `like`'s element type. `describe` fills in where rows are read and written.
 template <typename T, typename Describe>
 void run_propagate(const Tensor& like, const cpu::GraphView& graph, int64_t dim, int64_t n_layers, Describe describe) {
-  Tensor scratch = torch::stable::new_empty(like, {2 * graph.n_nodes * cpu::padded_dim<T>(dim)});
+  Tensor scratch = torch::stable::new_empty(like, {2 * graph.n_nodes * cpu::group_width<T>(dim)});
   cpu::PropagateArgs<T> args = {};
   args.graph = graph;
   args.dim = dim;

@@ -1,54 +1,54 @@
 // Each layer reads a compact table of rows already scaled by their own deg^-1/2, so that a neighbour costs one vector
-// addition a register, and sums stay in registers. A row is summed by one thread in a fixed order: the bits do not
-// depend on the number of threads.
+// addition a register, and sums stay in registers. The columns are cut into groups of kLines cache lines: the table of
+// a group is small enough for the caches that a whole row's would leave. A row is summed by one thread in a fixed order:
+// the bits do not depend on the number of threads.
 #include "cpu/propagate.h"
 
 namespace ans::cpu {
 namespace {
 
 #if defined(__AVX512F__)
-constexpr int kVectorBytes = 64, kRegisters = 4;
+constexpr int kVectorBytes = 64, kLines = 2;
 #elif defined(__AVX2__)
-constexpr int kVectorBytes = 32, kRegisters = 4;
+constexpr int kVectorBytes = 32, kLines = 2;
 #else
-constexpr int kVectorBytes = 16, kRegisters = 4;
+constexpr int kVectorBytes = 16, kLines = 1;  // more would not fit the registers
 #endif
 
 // Where a layer reads and writes. Null pointers: not wanted.
 template <typename T>
 struct Layer {
-  const T* table;  // [n_nodes, stride], pre-scaled
+  const T* table;  // [n_nodes, width of the group], pre-scaled
   const T* add;
   T* out;
   T* next;  // like table
   T factor;
 };
 
-// `Count` vectors of columns from `column` on, of row i. Two neighbours at a time where registers suffice.
+// The columns of one group, `Count` vectors from `column` on, of row i. Two neighbours at a time, to add without waiting.
 template <int Count, typename T>
-inline __attribute__((always_inline)) void finish_columns(const PropagateArgs<T>& a, const Layer<T>& layer,
-                                                          int64_t stride, int64_t i, int64_t column) {
+inline __attribute__((always_inline)) void finish_row(const PropagateArgs<T>& a, const Layer<T>& layer, int64_t column,
+                                                      int64_t i) {
   typedef T Vector __attribute__((vector_size(kVectorBytes)));
   typedef T Loose __attribute__((vector_size(kVectorBytes), aligned(sizeof(T))));  // where rows are not ours to align
-  constexpr int width = Count * kVectorBytes / sizeof(T);
+  constexpr int64_t width = Count * kVectorBytes / sizeof(T);
   Vector even[Count], odd[Count];
   for (int c = 0; c < Count; ++c) even[c] = odd[c] = Vector{};
-  const T* table = layer.table + column;
   const int32_t* neighbour = a.graph.indices + a.graph.indptr[i];
   const int32_t* const end = a.graph.indices + a.graph.indptr[i + 1];
   for (; neighbour + 1 < end; neighbour += 2) {
-    const Vector* row0 = reinterpret_cast<const Vector*>(table + neighbour[0] * stride);
-    const Vector* row1 = reinterpret_cast<const Vector*>(table + neighbour[1] * stride);
+    const Vector* row0 = reinterpret_cast<const Vector*>(layer.table + neighbour[0] * width);
+    const Vector* row1 = reinterpret_cast<const Vector*>(layer.table + neighbour[1] * width);
     for (int c = 0; c < Count; ++c) even[c] += row0[c];
     for (int c = 0; c < Count; ++c) odd[c] += row1[c];
   }
   if (neighbour < end) {
-    const Vector* row = reinterpret_cast<const Vector*>(table + neighbour[0] * stride);
+    const Vector* row = reinterpret_cast<const Vector*>(layer.table + neighbour[0] * width);
     for (int c = 0; c < Count; ++c) even[c] += row[c];
   }
   const T scale = a.graph.scale[i];
   const T* add = layer.add ? layer.add + i * a.add_row + column : nullptr;
-  T* next = layer.next ? layer.next + i * stride + column : nullptr;
+  T* next = layer.next ? layer.next + i * width : nullptr;
   T* out = layer.out ? layer.out + i * a.out_row + column : nullptr;
   if (a.dim - column >= width) {
     for (int c = 0; c < Count; ++c) {
@@ -68,16 +68,6 @@ inline __attribute__((always_inline)) void finish_columns(const PropagateArgs<T>
   if (next) {
     for (int d = 0; d < width; ++d) next[d] = scale * sums[d];
   }
-}
-
-template <typename T>
-inline __attribute__((always_inline)) void finish_row(const PropagateArgs<T>& a, const Layer<T>& layer, int64_t stride,
-                                                      int64_t i) {
-  constexpr int lanes = kVectorBytes / sizeof(T);
-  int64_t column = 0;
-  for (; column + kRegisters * lanes <= stride; column += kRegisters * lanes)
-    finish_columns<kRegisters>(a, layer, stride, i, column);
-  for (; column < stride; column += 64 / sizeof(T)) finish_columns<64 / kVectorBytes>(a, layer, stride, i, column);
 }
 
 // Whether all indices of sound rows are nodes.
@@ -103,44 +93,60 @@ int64_t first_row(const GraphView& graph, int64_t part, int64_t parts) {
   return low;
 }
 
-template <typename T>
-bool propagate(const PropagateArgs<T>& a) {
+// All layers of one group of columns, by all threads of a team together. A graph that is not sound sets *broken, and
+// from then on nothing follows its indices; its rows are checked by every group, its indices by the first.
+template <int Count, typename T>
+void propagate_columns(const PropagateArgs<T>& a, int64_t column, bool* broken) {
   const GraphView& graph = a.graph;
-  const int64_t stride = padded_dim<T>(a.dim);
-  T* const tables[2] = {a.scratch, a.scratch + graph.n_nodes * stride};
+  constexpr int64_t width = Count * kVectorBytes / sizeof(T);
+  const int64_t columns = a.dim - column < width ? a.dim - column : width, parts = 16 * a.n_threads;
+  T* const tables[2] = {a.scratch, a.scratch + graph.n_nodes * width};
   const bool copies = a.out_hop != 0 || a.n_layers == 0;
-  const int64_t parts = 16 * a.n_threads;
-  int broken_rows = 0, broken_indices = 0;
-#pragma omp parallel num_threads(a.n_threads)
-  {
-#pragma omp for schedule(static) reduction(| : broken_rows)
-    for (int64_t i = 0; i < graph.n_nodes; ++i) {
-      const int64_t begin = graph.indptr[i], end = graph.indptr[i + 1];
-      broken_rows |= begin < 0 || begin > end || end > graph.n_indices;
-      const T* x = a.x + i * a.x_row;
-      T* row = tables[0] + i * stride;
-      const T scale = graph.scale[i];
-      for (int64_t d = 0; d < a.dim; ++d) row[d] = scale * x[d];
-      for (int64_t d = a.dim; d < stride; ++d) row[d] = T{0};
-      if (copies) {
-        for (int64_t d = 0; d < a.dim; ++d) a.out[i * a.out_row + d] = x[d];
-      }
-    }
-    for (int64_t k = 1; k <= a.n_layers && !broken_rows; ++k) {
-      const bool last = k == a.n_layers;
-      const Layer<T> layer = {tables[(k - 1) % 2], a.add ? a.add + k * a.add_hop : nullptr,
-                              last || a.out_hop != 0 ? a.out + k * a.out_hop : nullptr,
-                              last ? nullptr : tables[k % 2], last && a.out_hop == 0 ? a.factor : T{1}};
-#pragma omp for schedule(dynamic, 1) reduction(| : broken_indices)
-      for (int64_t part = 0; part < parts; ++part) {
-        const int64_t begin = first_row(graph, part, parts), end = first_row(graph, part + 1, parts);
-        if (k == 1 && !indices_are_sound(graph, begin, end)) broken_indices = 1;
-        else for (int64_t i = begin; i < end; ++i) finish_row(a, layer, stride, i);
-      }
-      if (broken_indices) break;  // after the loop's barrier all threads see the same
+  const auto is_broken = [&] { return __atomic_load_n(broken, __ATOMIC_RELAXED); };
+  const auto require = [&](bool sound) {
+    if (!sound) __atomic_store_n(broken, true, __ATOMIC_RELAXED);
+  };
+#pragma omp for schedule(static)
+  for (int64_t i = 0; i < graph.n_nodes; ++i) {
+    const int64_t begin = graph.indptr[i], end = graph.indptr[i + 1];
+    require(begin >= 0 && begin <= end && end <= graph.n_indices);
+    const T* x = a.x + i * a.x_row + column;
+    T* row = tables[0] + i * width;
+    const T scale = graph.scale[i];
+    for (int64_t d = 0; d < columns; ++d) row[d] = scale * x[d];
+    for (int64_t d = columns; d < width; ++d) row[d] = T{0};
+    if (copies) {
+      for (int64_t d = 0; d < columns; ++d) a.out[i * a.out_row + column + d] = x[d];
     }
   }
-  return !broken_rows && !broken_indices;
+  for (int64_t k = 1; k <= a.n_layers; ++k) {
+    const bool last = k == a.n_layers;
+    const Layer<T> layer = {tables[(k - 1) % 2], a.add ? a.add + k * a.add_hop : nullptr,
+                            last || a.out_hop != 0 ? a.out + k * a.out_hop : nullptr, last ? nullptr : tables[k % 2],
+                            last && a.out_hop == 0 ? a.factor : T{1}};
+#pragma omp for schedule(dynamic, 1)
+    for (int64_t part = 0; part < parts; ++part) {
+      if (is_broken()) continue;
+      const int64_t begin = first_row(graph, part, parts), end = first_row(graph, part + 1, parts);
+      if (k == 1 && column == 0) require(indices_are_sound(graph, begin, end));
+      if (is_broken()) continue;
+      for (int64_t i = begin; i < end; ++i) finish_row<Count>(a, layer, column, i);
+    }
+  }
+}
+
+// Columns do not mix, so a group of them goes through all layers while its tables are in the cache.
+template <typename T>
+bool propagate(const PropagateArgs<T>& a) {
+  constexpr int line_vectors = 64 / kVectorBytes;
+  constexpr int64_t line = 64 / sizeof(T);
+  bool broken = false;
+#pragma omp parallel num_threads(a.n_threads)
+  for (int64_t column = 0; column < a.dim; column += kLines * line) {
+    if (a.dim - column > line) propagate_columns<kLines * line_vectors>(a, column, &broken);
+    else propagate_columns<line_vectors>(a, column, &broken);
+  }
+  return !broken;
 }
 
 }  // namespace

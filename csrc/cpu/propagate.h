@@ -24,15 +24,15 @@ struct PropagateArgs {
   T* out;  // layer k is written to out + k * out_hop; with out_hop = 0 only the last one is, times `factor`
   int64_t out_row, out_hop;
   T factor;
-  T* scratch;  // two tables of n_nodes * padded_dim<T>(dim), aligned to 64 bytes
+  T* scratch;  // two tables of n_nodes * group_width<T>(dim), aligned to 64 bytes
   int n_threads;
 };
 
-// Rows of the scratch tables are whole 64-byte lines.
+// How many columns at most go through the layers together: those of two cache lines.
 template <typename T>
-constexpr int64_t padded_dim(int64_t dim) {
+constexpr int64_t group_width(int64_t dim) {
   constexpr int64_t line = 64 / sizeof(T);
-  return (dim + line - 1) / line * line;
+  return dim > line ? 2 * line : line;
 }
 
 using PropagateFloatArgs = PropagateArgs<float>;
