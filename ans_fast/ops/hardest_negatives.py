@@ -37,14 +37,15 @@ def hardest_negatives(
 
     Raises:
         ValueError, TypeError: an argument's shape, dtype, range or device is wrong.
-        RuntimeError: tensors are on a device that is neither the CPU nor a GPU.
+        RuntimeError: tensors are on a GPU and the CUDA kernels are not built.
     """
     _check(user_rows, item_hops, candidates, item_gate, pos_gate)
     rows = [None if t is None else t.detach() for t in (user_rows, item_hops, candidates, item_gate, pos_gate)]
+    if not use_reference():
+        check_kernels(user_rows.device)
     if use_reference() or user_rows.device.type == "cuda":  # has no kernel of its own there
         check_ids("candidates", candidates, item_hops.shape[0])
         return reference.hardest_negatives(*rows, rest)
-    check_kernels(user_rows.device)
     return torch.ops.ans_fast.hardest_negatives(*(None if t is None else t.contiguous() for t in rows), rest)
 
 
