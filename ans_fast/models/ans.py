@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import _ArgumentGroup
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -58,6 +58,7 @@ class ANS(DotProduct):
 
     name = "ANS"
     log_args = ("emb_size", "n_layers", "batch_size", "num_neg", "gamma", "reg_weight")
+    DEFAULTS: ClassVar[dict[str, Any]] = {"num_neg": 2, "l2": 1e-5}  # of flags that all models have
     collapse_hint = "lower --gamma, then --l2 and --reg_weight"
 
     def __init__(
@@ -98,20 +99,31 @@ class ANS(DotProduct):
             "--n_layers", type=natural, default=3, help="graph convolution layers; 0 is matrix factorisation"
         )
         group.add_argument("--base_model", choices=tuple(ENCODERS), default="LightGCN", help="what makes the vectors")
-        group.add_argument("--gamma", type=non_negative, default=0.01, help="weight of sns, distance and orthogonality")
+        cls.add_loss_arguments(group)
+        group.set_defaults(**cls.DEFAULTS)
+
+    @staticmethod
+    def add_loss_arguments(group: _ArgumentGroup) -> None:
+        """The flags of the loss, which is also a choice of --negative_sampling."""
         group.add_argument(
-            "--eps", type=finite, default=0.1, help="weight of the gain by noise when a negative is selected"
+            "--gamma", type=non_negative, default=0.01, help="weight of ANS's sns, distance and orthogonality"
         )
-        group.add_argument("--noise_scale", type=non_negative, default=0.1, help="length of the noise at a margin of 1")
-        group.add_argument("--reg_weight", type=non_negative, default=0.0, help="weight of the batch's embedding norms")
+        group.add_argument(
+            "--eps", type=finite, default=0.1, help="weight of the gain by ANS's noise when a negative is selected"
+        )
+        group.add_argument(
+            "--noise_scale", type=non_negative, default=0.1, help="length of ANS's noise at a margin of 1"
+        )
+        group.add_argument(
+            "--reg_weight", type=non_negative, default=0.0, help="weight of the batch's embedding norms in ANS"
+        )
         group.add_argument("--require_pow", type=switch, default=0, help="1: squared and halved norms in that term")
         group.add_argument(
             "--predict_with",
             choices=("hops", "ego"),
             default="hops",
-            help="vectors that rank: all hops, or only the embeddings, as the paper's code does",
+            help="vectors that rank in ANS: all hops, or only the embeddings, as the paper's code does",
         )
-        group.set_defaults(num_neg=2, l2=1e-5)
 
     def decays(self, parameter_name: str) -> bool:
         """The embeddings only."""

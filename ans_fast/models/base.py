@@ -77,6 +77,11 @@ class Recommender(nn.Module):
         """Adds the model's own flags, by ReChorus's names and with its defaults."""
 
     @classmethod
+    def defaults(cls, args: Namespace) -> dict[str, Any]:
+        """Defaults that other flags change, by name; `args` has all flags, with their usual defaults."""
+        return {}
+
+    @classmethod
     def from_args(cls, args: Namespace, dataset: Dataset, graph: BipartiteGraph) -> Recommender:
         """The model that the flags describe: flags whose names are arguments of __init__ go there."""
         names = cls._option_names()
@@ -125,8 +130,12 @@ class Recommender(nn.Module):
 
     def draw_negatives(self, users: Tensor) -> Tensor:
         """int64 [B, num_neg] of items that the users have not clicked."""
+        return self.uniform_negatives(users, self.num_neg)
+
+    def uniform_negatives(self, users: Tensor, n: int) -> Tensor:
+        """int64 [B, n] of items that the users have not clicked, drawn uniformly."""
         try:
-            return ops.sample_negatives(self.graph, users, self.num_neg, first_item=self.first_item)
+            return ops.sample_negatives(self.graph, users, n, first_item=self.first_item)
         except (RuntimeError, ValueError) as error:
             reason = str(error).splitlines()[0]
             if "has clicked every item" in reason:

@@ -48,6 +48,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 
     parser = build_parser(model, mode)
     args, unknown = parser.parse_known_args(argv)
+    parser.set_defaults(**model.defaults(args))
+    args, _ = parser.parse_known_args(argv)
     if unknown:
         _refuse(unknown[0], parser, f"{model.name} in {mode} mode")
     args.model, args.mode = model, mode

@@ -5,10 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
+from ans_fast import ops
 from ans_fast.errors import UserError
-from ans_fast.models import BPRMF, LightGCN
+from ans_fast.models import ANS, BPRMF, LightGCN, Recommender
 from ans_fast.models.negatives import SAMPLINGS
 from ans_fast.models.rows import Rows
+from ans_fast.runner.arguments import parse
+from ans_fast.runner.main import run
 from tests.conftest import random_graph
 
 
@@ -42,35 +45,126 @@ def test_popular_items_come_by_their_clicks(graph):
         assert (counts / 2000 - free / free.sum()).abs().max() < 0.02
 
 
+def parts_of(model, users, items):
+    """What a choice is made by: the rows of clicks' users and items, and those of all items."""
+    hops = model.hops().detach() if model.hard.hop_by_hop else model.nodes().detach()[:, None]
+    item_hops = hops[model.graph.n_users :]
+    return hops[users], item_hops[items], item_hops
+
+
 @pytest.mark.parametrize("model", [BPRMF, LightGCN])
 def test_dns_takes_the_highest_scored(graph, model):
     made = model(graph, emb_size=8, negative_sampling="DNS", num_neg=2)
-    hops = made.hops().detach()
     users, candidates = torch.arange(5), torch.randint(0, 50, (5, 2, 6))
-    chosen = made._choose(hops, users, users + 40, candidates)
-    vectors = hops.mean(1)
+    chosen = made.hard.choose(*parts_of(made, users, users), candidates)
+    vectors = made.nodes().detach()
+    assert chosen.shape == (5, 2, 1)
     for b in range(5):
         for k in range(2):
             scores = vectors[40 + candidates[b, k]] @ vectors[b]
-            assert (chosen[b, k] == candidates[b, k, scores.argmax()]).all()
+            assert chosen[b, k, 0] == candidates[b, k, scores.argmax()]
 
 
 def test_mixgcf_takes_each_hop_of_the_highest_scored_there(graph):
     made = LightGCN(graph, emb_size=8, n_layers=2, negative_sampling="MixGCF")
     hops = made.hops().detach()
     users, candidates = torch.arange(5), torch.randint(0, 50, (5, 1, 6))
-    chosen = made._choose(hops, users, users + 40, candidates)
+    chosen = made.hard.choose(*parts_of(made, users, users), candidates)
     for b in range(5):
         for h in range(3):
             scores = hops[40 + candidates[b, 0], h] @ hops[b].mean(0)
             assert chosen[b, 0, h] == candidates[b, 0, scores.argmax()]
 
 
+def test_mixgcf_mixes_the_clicked_item_in(graph):
+    made = LightGCN(graph, emb_size=8, negative_sampling="MixGCF")
+    p, n = torch.zeros(5, 4, 8), torch.ones(5, 3, 4, 8)
+    share = 1 - made.hard.negatives(p, n)
+    assert (share == share[..., :1]).all()
+    assert share.unique().numel() == 5 * 3 * 4
+    assert 0 <= share.min() <= share.max() < 1
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("warm", [0.0, 0.25, 1.0])
+def test_dens_takes_what_its_gates_say(graph, warm):
+    torch.manual_seed(0)
+    made = LightGCN(graph, emb_size=8, n_layers=2, negative_sampling="DENS", dens_warmup=4)
+    made.hard.seen.fill_(int(warm * 4 * graph.n_edges))
+    users, items, candidates = torch.arange(5), torch.arange(9, 14), torch.randint(0, 50, (5, 1, 6))
+    chosen = made.hard.choose(*parts_of(made, users, items), candidates)
+    hops, gates = made.hops(), made.hard.gates
+    for b in range(5):
+        for h in range(3):
+            u, p, n = hops[b, h], hops[40 + items[b], h], hops[40 + candidates[b, 0], h]
+            relevant_pos = p * torch.sigmoid(gates["item"](p) + gates["user"](u))
+            relevant = n * torch.sigmoid(gates["neg"](n) + gates["pos"](relevant_pos))
+            scores = ((1 - warm) * n - relevant) @ u
+            assert chosen[b, 0, h] == candidates[b, 0, scores.argmax()]
+
+
 def test_dens_counts_what_it_has_seen(graph):
     model = BPRMF(graph, emb_size=4, negative_sampling="DENS")
     model.loss(Rows(torch.tensor([1, 2]), torch.tensor([3, 4])))
-    assert int(model.seen) == 2
-    assert "dens" in model.terms
+    assert int(model.hard.seen) == 2
+    assert "DENS" in model.terms
+
+
+@pytest.mark.parametrize("sampling", SAMPLINGS)
+def test_trains_as_the_reference_does(graph, sampling):
+    losses = []
+    for backend in ("fused", "reference"):
+        torch.manual_seed(0)
+        with ops.backend(backend):
+            model = LightGCN(graph, emb_size=8, negative_sampling=sampling, n_candidates=4, num_neg=2, first_item=1)
+            losses.append(model.fit(epochs=3, batch_size=64, lr=0.01))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+@pytest.mark.parametrize("sampling", ["DNS", "MixGCF", "DENS"])
+def test_hard_choices_are_saved_and_loaded(graph, sampling, tmp_path):
+    model = LightGCN(graph, emb_size=8, negative_sampling=sampling, n_candidates=4)
+    model.fit(epochs=1)
+    model.save(tmp_path / "model.pt")
+    again = LightGCN.load(tmp_path / "model.pt")
+    assert again.negative_sampling == sampling
+    states = model.state_dict(), again.state_dict()
+    assert states[0].keys() == states[1].keys()
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+@pytest.mark.parametrize("model", ["BPRMF", "LightGCN"])
+def test_ans_is_trained_over_the_model(graph, model):
+    args = parse(["--model_name", model, "--negative_sampling", "ANS", "--emb_size", "8", "--gamma", "0.02"])
+    made = args.model.from_args(args, None, graph)
+    assert isinstance(made, ANS)
+    assert (made.base_model, made.emb_size, made.gamma) == (model, 8, 0.02)
+    assert (made.num_neg, args.l2) == (2, 1e-5)
+
+
+def test_flags_given_win_over_those_of_ans():
+    args = parse(["--num_neg", "1", "--model_name", "LightGCN", "--negative_sampling", "ANS", "--l2", "0"])
+    assert (args.num_neg, args.l2) == (1, 0)
+    args = parse(["--model_name", "LightGCN", "--negative_sampling", "DNS"])
+    assert (args.num_neg, args.l2) == (1, 0)
+
+
+def test_ans_over_a_model_is_ans_of_that_base(tmp_path, monkeypatch):
+    """The very same weights, which load as ANS, and go on after an interruption."""
+    monkeypatch.chdir(tmp_path)
+    common = ["--path", "data", "--gpu", "", "--emb_size", "8", "--verbose", "30"]
+
+    def weights_of(name, *flags):
+        run([*common, *flags, "--log_file", f"{name}/log.txt", "--model_path", f"{name}/model.pt"])
+        return Recommender.load(f"{name}/model.pt").state_dict()
+
+    over = ["--model_name", "BPRMF", "--negative_sampling", "ANS"]
+    want = weights_of("ans", "--model_name", "ANS", "--base_model", "BPRMF", "--epoch", "2")
+    got = weights_of("whole", *over, "--epoch", "2")
+    weights_of("parts", *over, "--epoch", "1")
+    resumed = weights_of("parts", *over, "--epoch", "2", "--load", "1")
+    assert want.keys() == got.keys() == resumed.keys()
+    assert all(torch.equal(want[name], got[name]) and torch.equal(want[name], resumed[name]) for name in want)
 
 
 def test_mistakes_are_told(graph):
@@ -78,3 +172,5 @@ def test_mistakes_are_told(graph):
         BPRMF(graph, negative_sampling="none")
     with pytest.raises(UserError, match="needs TopK mode"):
         BPRMF(graph, negative_sampling="DNS", mode="CTR")
+    with pytest.raises(UserError, match=r"a model of its own: ANS\(graph, base_model='BPRMF'\)"):
+        BPRMF(graph, negative_sampling="ANS")
