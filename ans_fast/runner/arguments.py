@@ -95,7 +95,12 @@ def _add_global(group: argparse._ActionsContainer) -> None:
     group.add_argument("--save_final_results", type=switch, default=1, help="1: write predictions for dev and test")
     group.add_argument("--regenerate", type=switch, default=0, help="1: read the data anew, not from the cache")
     group.add_argument("--plot", type=switch, default=0, help="1: draw loss and metrics into curves.png")
-    group.add_argument("--tensorboard", default="", metavar="DIR", help="write curves for TensorBoard here")
+    group.add_argument(
+        "--tensorboard",
+        default="",
+        metavar="DIR",
+        help="write curves for TensorBoard here, in a folder named like the log",
+    )
 
 
 def _add_data(group: argparse._ActionsContainer, mode: str) -> None:

@@ -21,7 +21,7 @@ from ans_fast.runner.history import History
 from ans_fast.runner.metrics import format_metrics
 
 COLLAPSED = 0.05  # of the scores' spread before training
-OnEpoch = Callable[[int, float, dict[str, float]], None]
+OnEpoch = Callable[[int, float, dict[str, dict[str, float]]], None]  # epoch, loss, metrics by split
 
 
 class Training:
@@ -87,11 +87,11 @@ class Training:
         self.model.eval()
         state = self.model.precompute()
         result = self.dev.evaluate(state, self.args.metrics, self._ks)
-        tested = ""
+        results, tested = {"dev": result}, ""
         if self.args.test_epoch > 0 and (epoch - 1) % self.args.test_epoch == 0:
-            test_result = self.test.evaluate(state, self.args.metrics, self._ks)
-            self.history.test[str(epoch)] = test_result
-            tested = f" test=({format_metrics(test_result)})"
+            results["test"] = self.test.evaluate(state, self.args.metrics, self._ks)
+            self.history.test[str(epoch)] = results["test"]
+            tested = f" test=({format_metrics(results['test'])})"
         evaluated = perf_counter()
         is_best = self.history.would_be_best(result)
         if is_best:
@@ -110,7 +110,7 @@ class Training:
         if self.args.check_epoch and epoch % self.args.check_epoch == 0:
             self._warn_of_collapse(epoch, state)
         if self.on_epoch:
-            self.on_epoch(epoch, loss, result)
+            self.on_epoch(epoch, loss, results)
 
     def _train(self, epoch: int) -> float:
         bar = _bar(epoch, -(-len(self.rows) // self.args.batch_size))

@@ -7,6 +7,7 @@ import os
 from argparse import Namespace
 from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -35,9 +36,9 @@ def run(argv: Sequence[str]) -> int:
     args = arguments.parse(argv)
     if args.plot:
         require_matplotlib()
-    curves = Curves(args.tensorboard)
-    device = _device(args)
     paths = Paths.of(args)
+    curves = Curves(Path(args.tensorboard, paths.folder.name) if args.tensorboard else None)
+    device = _device(args)
     torch.manual_seed(args.random_seed)
     dataset = _load(args)
     start_logging(paths.log, args.verbose)
@@ -63,7 +64,7 @@ def run(argv: Sequence[str]) -> int:
         _take_best(training, paths)
     results = _after(model, evaluators, args, paths)
     seconds["total"] = perf_counter() - began
-    curves.close(results)
+    curves.close(results, training.history.best_epoch)
     facts = {"parameters": sum(p.numel() for p in model.parameters()), "backend": summary.backend_name(device)}
     write_results(paths.folder / "results.json", args, training.history, results, seconds, facts)
     if args.plot:

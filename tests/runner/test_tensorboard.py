@@ -1,0 +1,46 @@
+"""Curves as TensorBoard reads them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+RUN = "--model_name BPRMF --path ../data --dataset top --batch_size 64 --emb_size 8 --tensorboard curves".split()
+FILES = "--log_file log/run.txt --model_path weights.pt".split()
+
+
+def steps(folder: Path) -> dict[str, list[int]]:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder)).Reload()
+    return {tag: [event.step for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+
+
+def test_curves_go_on_after_a_resume(go, work: Path):
+    pytest.importorskip("tensorboard", reason="tensorboard is not installed")
+    checkpoint = Path("weights.resume.pt")
+    assert go(*RUN, *FILES, "--epoch", "3", "--test_epoch", "1")[0] == 0
+    saved = checkpoint.read_bytes()
+    assert go(*RUN, *FILES, "--epoch", "5", "--load", "1")[0] == 0
+    checkpoint.write_bytes(saved)  # as if epochs 4 and 5 had been killed before they were saved
+    assert go(*RUN, *FILES, "--epoch", "6", "--load", "1")[0] == 0
+    found = steps(Path("curves/run"))
+    assert found["loss"] == found["dev/HR@5"] == [1, 2, 3, 4, 5, 6]
+    assert found["test/HR@5"] == [1, 2, 3]
+    assert found["final/test/NDCG@50"]
+
+
+def test_a_new_run_replaces_the_curves(go, work: Path):
+    pytest.importorskip("tensorboard", reason="tensorboard is not installed")
+    for _ in range(2):
+        assert go(*RUN, *FILES, "--epoch", "2")[0] == 0
+    assert steps(Path("curves/run"))["loss"] == [1, 2]
+
+
+def test_missing_tensorboard_is_told_before_anything_is_written(go, work: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    status, _, err = go(*RUN)
+    assert (status, err) == (2, "error: --tensorboard needs tensorboard: pip install tensorboard\n")
+    assert not (work / "log").exists()
