@@ -109,6 +109,37 @@ def ans_inputs(size: AnsSize) -> AnsInputs:
     )
 
 
+# --- hardest_negatives -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class HardestSize:
+    """B pairs, of M candidates one to choose for each hop of H, D wide; items are the table's rows."""
+
+    B: int = 2_048
+    M: int = 32
+    H: int = 4
+    D: int = 64
+    items: int = 8_714
+
+    def __str__(self) -> str:
+        return _listed(B=self.B, M=self.M, H=self.H, D=self.D, items=self.items)
+
+
+HARDEST_SIZES = _swept(HardestSize(), M=(8,), H=(1,), D=(256,))
+HARDEST_QUICK = [HardestSize(B=5, M=3, H=2, D=7, items=11)]
+
+
+def hardest_inputs(size: HardestSize, gated: bool) -> tuple[Tensor | None, ...]:
+    """user_rows, item_hops, candidates, item_gate, pos_gate."""
+    rng = torch.Generator().manual_seed(0)
+    user_rows, item_hops, pos_gate, item_gate = (
+        torch.randn(n, size.H, size.D, generator=rng) for n in (size.B, size.items, size.B, size.items)
+    )
+    candidates = torch.randint(size.items, (size.B, 1, size.M), generator=rng)
+    return user_rows, item_hops, candidates, *((item_gate, pos_gate) if gated else (None, None))
+
+
 # --- propagate, sample_negatives, ans_noise --------------------------------------------------------------------------
 
 
