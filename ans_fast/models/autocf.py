@@ -14,22 +14,22 @@ from ans_fast import ops
 from ans_fast.errors import UserError
 from ans_fast.flag_types import natural, non_negative, positive_int
 from ans_fast.graph import BipartiteGraph
+from ans_fast.models.attention import Pairs, attend
 from ans_fast.models.dot_product import DotProduct
-from ans_fast.models.gather import rows_at
+from ans_fast.models.gather import products, rows_at
+from ans_fast.models.log_sums import mean_log_sum
 from ans_fast.models.node_table import NodeTable
 from ans_fast.models.rows import Rows
 
-EXPONENT = 10.0  # bound of attention before exp
 FIX_STEPS = 10  # batches that share a masked graph
 
 
 @dataclass
 class Masked:
-    """A masked graph: what the encoder sees, and the ordered node pairs int64 [P] that the decoder attends over."""
+    """A masked graph: what the encoder sees, and the pairs of nodes that the decoder attends over."""
 
     graph: BipartiteGraph
-    to_nodes: Tensor
-    from_nodes: Tensor
+    pairs: Pairs
 
 
 class AutoCF(DotProduct):
@@ -99,7 +99,7 @@ class AutoCF(DotProduct):
 
     def nodes(self) -> Tensor:
         users, items = self._clicks()
-        return self._vectors(Masked(self.graph, *both_ways(users, items, self.graph.n_nodes)))
+        return self._vectors(Masked(self.graph, Pairs.both_ways(users, items, self.graph.n_nodes)))
 
     def loss(self, batch: Rows) -> Tensor:
         parts = {}
@@ -109,11 +109,11 @@ class AutoCF(DotProduct):
             parts["centres"] = -scores.mean()
         self._steps += 1
         users, items = self._vectors(self._masked).split([self.graph.n_users, self.graph.n_items])
-        u, p = rows_at(users, batch.users), rows_at(items, batch.items)
-        parts["clicks"] = -(u * p).sum(1).mean()
-        near = rows_at(users, batch.users.unique()), rows_at(items, batch.items.unique())
-        alike = (near[0] @ users.t()).logsumexp(1).mean() + (near[1] @ items.t()).logsumexp(1).mean()
-        parts["contrast"] = self.ssl_reg * alike + (u @ items.t()).logsumexp(1).mean()
+        parts["clicks"] = -products(rows_at(users, batch.users), rows_at(items, batch.items)[:, None]).mean()
+        own, counts = batch.users.unique(return_counts=True)
+        near_users, near_items = rows_at(users, own), rows_at(items, batch.items.unique())
+        alike = mean_log_sum(near_users, users) + mean_log_sum(near_items, items)
+        parts["contrast"] = self.ssl_reg * alike + mean_log_sum(near_users, items, counts)
         self.terms = {"clicks": parts["clicks"].detach(), "contrast": parts["contrast"].detach()}
         return sum(parts.values())
 
@@ -154,34 +154,21 @@ class AutoCF(DotProduct):
         pool = hidden.nonzero()[:, 0]
         pairs = pool[torch.randint(len(pool), (2, n_pairs), device=device)]
         graph = BipartiteGraph(users, items - n_users, n_users, self.graph.n_items)
-        return Masked(graph, *both_ways(torch.cat([users, pairs[0]]), torch.cat([items, pairs[1]]), n))
+        return Masked(graph, Pairs.both_ways(torch.cat([users, pairs[0]]), torch.cat([items, pairs[1]]), n))
 
     def _vectors(self, masked: Masked) -> Tensor:
         """The vectors of all nodes [N, D]."""
         hops = ops.propagate(self.table.weight, masked.graph, self.gcn_layers)
         total, last = hops.sum(1), hops[:, -1]
         for layer in self.attention:
-            last = self._attend(last, layer, masked)
+            last = self._attend(last, layer, masked.pairs)
             total = total + last
         return total
 
-    def _attend(self, x: Tensor, layer: Tensor, masked: Masked) -> Tensor:
+    def _attend(self, x: Tensor, layer: Tensor, pairs: Pairs) -> Tensor:
         """One graph transformer layer [N, D] -> [N, D]; each node attends to the others of its pairs."""
-        n, heads = len(x), self.n_heads
-        query, key, value = (x @ matrix for matrix in layer)
-        rows, others = rows_at(query, masked.to_nodes), rows_at(key, masked.from_nodes)  # [P, D]
-        weight = (rows * others).view(-1, heads, self.emb_size // heads).sum(2).clamp(-EXPONENT, EXPONENT).exp()
-        total = weight.new_zeros(n, heads).index_add(0, masked.to_nodes, weight)  # [N, heads]
-        values = rows_at(value, masked.from_nodes).view(-1, heads, self.emb_size // heads) * weight[..., None]
-        summed = x.new_zeros(n, self.emb_size).index_add(0, masked.to_nodes, values.flatten(1))
-        return (summed.view(n, heads, -1) / (total[..., None] + 1e-8)).flatten(1)
-
-
-def both_ways(one: Tensor, other: Tensor, n_nodes: int) -> tuple[Tensor, Tensor]:
-    """Pairs of nodes int64 [E] in both orders and of each node with itself, once each: int64 [P], int64 [P]."""
-    own = torch.arange(n_nodes, device=one.device)
-    keys = (torch.cat([one, other, own]) * n_nodes + torch.cat([other, one, own])).unique()
-    return keys // n_nodes, keys % n_nodes
+        heads = ((x @ matrix).split(self.emb_size // self.n_heads, 1) for matrix in layer)
+        return torch.cat([attend(query, key, value, pairs) for query, key, value in zip(*heads, strict=True)], 1)
 
 
 def gumbel(like: Tensor) -> Tensor:

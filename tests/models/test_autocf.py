@@ -42,15 +42,15 @@ def test_attention_is_its_formula():
     torch.manual_seed(0)
     graph = random_graph(6, 7, 15)
     model = AutoCF(graph, emb_size=4, n_heads=2)
-    masked, x = model._mask(torch.tensor([2])), torch.randn(13, 4)
+    pairs, x = model._mask(torch.tensor([2])).pairs, torch.randn(13, 4)
     query, key, value = (x @ matrix for matrix in model.attention[0])
     expected = torch.zeros(13, 4)
     for node in range(13):
-        others = masked.from_nodes[masked.to_nodes == node]
+        others = pairs.indices[pairs.indptr[node] : pairs.indptr[node + 1]]
         for head in (slice(0, 2), slice(2, 4)):
             shares = (key[others, head] @ query[node, head]).softmax(0)
             expected[node, head] = shares @ value[others, head]
-    torch.testing.assert_close(model._attend(x, model.attention[0], masked), expected)
+    torch.testing.assert_close(model._attend(x, model.attention[0], pairs), expected)
 
 
 def test_heads_must_divide():

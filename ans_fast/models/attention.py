@@ -1,0 +1,78 @@
+"""Attention over the edges of a graph, by sparse matrices: nothing of the size edges × vector is held."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+EXPONENT = 10.0  # bound of a product before exp
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """Ordered pairs of N nodes as a sparse matrix: with a pair its reverse, sorted, once each.
+
+    indptr int64 [N + 1]; indices int64 [P]: row i's columns are the nodes that i is paired with; reverse int64 [P]:
+    the places of the reversed pairs.
+    """
+
+    indptr: Tensor
+    indices: Tensor
+    reverse: Tensor
+
+    @classmethod
+    def both_ways(cls, one: Tensor, other: Tensor, n_nodes: int) -> Pairs:
+        """Of nodes int64 [E] with nodes int64 [E] in both orders, and of each node with itself."""
+        own = torch.arange(n_nodes, device=one.device)
+        keys = (torch.cat([one, other, own]) * n_nodes + torch.cat([other, one, own])).unique()
+        rows, columns = keys // n_nodes, keys % n_nodes
+        indptr = torch.searchsorted(rows, torch.arange(n_nodes + 1, device=one.device))
+        return cls(indptr, columns, (columns * n_nodes + rows).argsort())
+
+    def matrix(self, values: Tensor) -> Tensor:
+        """The sparse matrix [N, N] of values [P]."""
+        n = len(self.indptr) - 1
+        return torch.sparse_csr_tensor(self.indptr, self.indices, values, (n, n), check_invariants=False)
+
+    def transposed(self, values: Tensor) -> Tensor:
+        """matrix(values), transposed."""
+        return self.matrix(values.index_select(0, self.reverse))
+
+    def products(self, one: Tensor, other: Tensor) -> Tensor:
+        """The inner products [P] of rows of one [N, K] and other [N, K]."""
+        pattern = self.matrix(one.new_zeros(len(self.indices)))
+        return torch.sparse.sampled_addmm(pattern, one, other.t(), beta=0.0).values()
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, pairs: Pairs) -> Tensor:
+    """Each node's mean of the values that it is paired with, weighed by exp(query · key), the product clamped to
+    ± EXPONENT: query, key [N, K], value [N, D] -> [N, D]. Differentiable."""
+    return _Attend.apply(query, key, value, pairs)
+
+
+class _Attend(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, pairs: Pairs) -> Tensor:
+        bounded = pairs.products(query, key).clamp_(-EXPONENT, EXPONENT)
+        weights = pairs.matrix(bounded.exp())
+        total = weights @ torch.ones_like(value[:, :1])
+        mean = weights @ value / total
+        ctx.pairs = pairs
+        ctx.save_for_backward(query, key, value, bounded, total, mean)
+        return mean
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        query, key, value, bounded, total, mean = ctx.saved_tensors
+        weights, grad = bounded.exp(), grad / total
+        grad_value = ctx.pairs.transposed(weights) @ grad
+        # with a weight: grad · (value − mean), a product of vectors with one more element
+        offset = -(grad * mean).sum(1, keepdim=True)
+        change = ctx.pairs.products(torch.cat([grad, offset], 1), torch.cat([value, torch.ones_like(offset)], 1))
+        change.mul_(weights).masked_fill_(bounded.abs() == EXPONENT, 0.0)
+        return ctx.pairs.matrix(change) @ key, ctx.pairs.transposed(change) @ query, grad_value, None
