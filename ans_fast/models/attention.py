@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -16,8 +17,8 @@ EXPONENT = 10.0  # bound of a product before exp
 class Pairs:
     """Ordered pairs of N nodes as a sparse matrix: with a pair its reverse, sorted, once each.
 
-    indptr int64 [N + 1]; indices int64 [P]: row i's columns are the nodes that i is paired with; reverse int64 [P]:
-    the places of the reversed pairs.
+    indptr int32 [N + 1]; indices int32 [P]: row i's columns are the nodes that i is paired with; reverse int32 [P]:
+    the places of the reversed pairs. int32 is what sparse products on the CPU would convert to each time.
     """
 
     indptr: Tensor
@@ -31,7 +32,7 @@ class Pairs:
         keys = (torch.cat([one, other, own]) * n_nodes + torch.cat([other, one, own])).unique()
         rows, columns = keys // n_nodes, keys % n_nodes
         indptr = torch.searchsorted(rows, torch.arange(n_nodes + 1, device=one.device))
-        return cls(indptr, columns, (columns * n_nodes + rows).argsort())
+        return cls(indptr.int(), columns.int(), (columns * n_nodes + rows).argsort().int())
 
     def matrix(self, values: Tensor) -> Tensor:
         """The sparse matrix [N, N] of values [P]."""
@@ -59,8 +60,8 @@ class _Attend(torch.autograd.Function):
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, pairs: Pairs) -> Tensor:
         bounded = pairs.products(query, key).clamp_(-EXPONENT, EXPONENT)
         weights = pairs.matrix(bounded.exp())
-        total = weights @ torch.ones_like(value[:, :1])
-        mean = weights @ value / total
+        summed, total = (weights @ _with_one(value)).split([value.shape[1], 1], 1)
+        mean = summed / total
         ctx.pairs = pairs
         ctx.save_for_backward(query, key, value, bounded, total, mean)
         return mean
@@ -73,6 +74,11 @@ class _Attend(torch.autograd.Function):
         grad_value = ctx.pairs.transposed(weights) @ grad
         # with a weight: grad · (value − mean), a product of vectors with one more element
         offset = -(grad * mean).sum(1, keepdim=True)
-        change = ctx.pairs.products(torch.cat([grad, offset], 1), torch.cat([value, torch.ones_like(offset)], 1))
-        change.mul_(weights).masked_fill_(bounded.abs() == EXPONENT, 0.0)
+        change = ctx.pairs.products(torch.cat([grad, offset], 1), _with_one(value))
+        change = torch.ops.aten.hardtanh_backward(change.mul_(weights), bounded, -EXPONENT, EXPONENT)  # 0 where clamped
         return ctx.pairs.matrix(change) @ key, ctx.pairs.transposed(change) @ query, grad_value, None
+
+
+def _with_one(vectors: Tensor) -> Tensor:
+    """[N, D] -> [N, D + 1]: a 1 after each vector."""
+    return F.pad(vectors, (0, 1), value=1.0)
