@@ -1,9 +1,6 @@
-"""The one exception that is meant for people, and how command lines show it."""
+"""The one exception that is meant for people."""
 
 from __future__ import annotations
-
-import sys
-from collections.abc import Callable
 
 
 class UserError(ValueError):
@@ -16,15 +13,3 @@ class UserError(ValueError):
 def reason(error: OSError) -> str:
     """What the operating system said, in a few lower-case words."""
     return (error.strerror or type(error).__name__).lower()
-
-
-def exit_status(command: Callable[[], int], interrupted: str = "error: interrupted") -> int:
-    """What `command` returns; after a UserError, shown on stderr, 2; after Ctrl-C, told by `interrupted`, 130."""
-    try:
-        return command()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(interrupted, file=sys.stderr)
-        return 130

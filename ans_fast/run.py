@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from ans_fast.errors import exit_status
+from ans_fast.command_line import exit_status
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -6,35 +6,34 @@ import argparse
 import re
 import sys
 from pathlib import Path
-from typing import NoReturn
 
+from ans_fast.command_line import Help, Parser, exit_status
 from ans_fast.compare import table
 from ans_fast.compare.flags import PUBLISHED, flags_of_models
 from ans_fast.compare.grid import Run
-from ans_fast.errors import UserError, exit_status
+from ans_fast.errors import UserError
 from ans_fast.files import write_atomically
 from ans_fast.flag_types import natural, positive_int
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message} (--help lists all flags)")
+class _Help(argparse.RawDescriptionHelpFormatter, Help):
+    """Keeps the lines of the epilog's table."""
 
 
 def parser() -> argparse.ArgumentParser:
     """All flags."""
-    published = "\n".join(f"  {name:<10}{flags}" for name, flags in sorted(PUBLISHED.items()))
-    made = _Parser(
+    published = "\n".join(f"  {name:<10}{flags or 'its defaults'}" for name, flags in sorted(PUBLISHED.items()))
+    made = Parser(
         prog="python -m ans_fast.compare",
-        description="Trains every model on every data set with every seed, skips what is done, goes on where a run was "
-        "interrupted, and writes table.md, table.csv and table.png.",
+        usage="%(prog)s --models NAMES --datasets NAMES [--FLAG VALUE] …",
+        description="Trains every model on every data set with every seed, skips what is done,\n"
+        "goes on where a run was interrupted, and writes table.md, table.csv and table.png.",
         epilog=f"flags of the models unless --config or --flags say otherwise:\n{published}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+        formatter_class=_Help,
     )
     made.add_argument("--models", required=True, help="such as LightGCN,ANS; LightGCN+DNS is a line with its own flags")
     made.add_argument("--datasets", required=True, help="such as Grocery_and_Gourmet_Food,ML_1MCTR:Impression")
-    made.add_argument("--seeds", default="0,1,2", help="such as 0,1,2")
+    made.add_argument("--seeds", default="0,1,2", help="one run each")
     made.add_argument("--path", default="data/", help="folder of the data sets")
     made.add_argument("--out", default="../compare", help="folder of the runs and the table")
     made.add_argument("--metrics", default="HR@5,NDCG@5", help="columns of the table")

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import sys
-from functools import partial
 from pathlib import Path
 
+from ans_fast.command_line import Parser, exit_status
 from ans_fast.data import MODES, load
 from ans_fast.data.describe import describe, plot
 from ans_fast.data.prepare import mind, movielens
 from ans_fast.data.prepare.amazon import prepare_amazon
 from ans_fast.data.prepare.convert import convert
-from ans_fast.errors import UserError, exit_status
+from ans_fast.errors import UserError
 from ans_fast.files import atomic_file
 
 _PREPARERS = {
@@ -24,30 +23,22 @@ _PREPARERS = {
 }
 
 
-class _DefaultsShown(argparse.ArgumentDefaultsHelpFormatter):
-    """Adds the default to an argument's help where it has one."""
-
-    def _get_help_string(self, action: argparse.Action) -> str | None:
-        return action.help if action.default is None else super()._get_help_string(action)
-
-
 def main(argv: list[str] | None = None) -> int:
     """Runs the command line; returns the exit status: 0, 2 after a mistake of the user, 130 after Ctrl-C."""
-    args = _parser().parse_args(argv)
-    try:
-        return exit_status(lambda: args.run(args) or 0, interrupted="interrupted")
-    except BrokenPipeError:
-        with contextlib.suppress(OSError):
-            sys.stderr.close()
+
+    def command() -> int:
+        args = _parser().parse_args(argv)
+        args.run(args)
         return 0
+
+    return exit_status(command)
 
 
 def _parser() -> argparse.ArgumentParser:
-    formatter = _DefaultsShown
     about = "Prepare original downloads, convert other tools' files, describe a data set."
-    parser = argparse.ArgumentParser(prog="python -m ans_fast.data", description=about, formatter_class=formatter)
+    parser = Parser(prog="python -m ans_fast.data", description=about)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    add = partial(commands.add_parser, formatter_class=formatter)
+    add = commands.add_parser
 
     command = add("prepare", help="turn an original download into a data set by ReChorus's published rules")
     command.add_argument(

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Sequence
 from typing import NoReturn
 
+from ans_fast.command_line import Parser
 from ans_fast.errors import UserError
 from ans_fast.flag_types import natural, non_negative, positive_int, seed, switch
 from ans_fast.models import MODULES, by_name
@@ -21,22 +22,11 @@ ALWAYS_SHOWN = ("NDCG", "MAP", "HR")  # in Impression mode, whatever --metric sa
 IDLE = ("num_workers", "pin_memory", "buffer")  # ReChorus's flags that have nothing to do here
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message} (--help lists all flags)")
-
-
-class _Help(argparse.ArgumentDefaultsHelpFormatter):
-    def _get_help_string(self, action: argparse.Action) -> str | None:
-        shown = action.default not in (None, "", "\t", argparse.SUPPRESS)
-        return super()._get_help_string(action) if shown else action.help
-
-
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """All flags as attributes; also model (the class), mode ("TopK", …), metrics and ks as lists, main_metric filled in
     with its cut-off main_k, and idle (given flags without effect). Raises UserError; --help prints and exits.
     """
-    first = _Parser(add_help=False, allow_abbrev=False)
+    first = Parser(add_help=False)
     _add_start(first)
     start, _ = first.parse_known_args(argv)
     model = by_name(start.model_name)
@@ -61,13 +51,11 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 
 def build_parser(model: type, mode: str) -> argparse.ArgumentParser:
     """The parser of one model in one mode."""
-    parser = _Parser(
+    parser = Parser(
         prog="python -m ans_fast.run",
         usage="%(prog)s [--FLAG VALUE] …",
         description="Train and evaluate a recommender on data in ReChorus's formats. "
         f"Flags below are those of {model.name} in {mode} mode; name another model or mode to see its own.",
-        formatter_class=_Help,
-        allow_abbrev=False,
     )
     _add_start(parser.add_argument_group("start"))
     _add_global(parser.add_argument_group("global"))

@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from ans_fast.errors import UserError
+from ans_fast.errors import UserError, reason
 
 
 @dataclass(frozen=True)
@@ -42,13 +42,32 @@ def run_name(args: argparse.Namespace) -> str:
     return "__".join(parts).replace(" ", "__").replace("/", "_")
 
 
+class _File(logging.FileHandler):
+    """Ends the run where the log can't be written any more, as on a full disk."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        if isinstance(error, OSError):
+            raise UserError(f"cannot write the log {self.baseFilename}: {reason(error)}") from None
+        super().handleError(record)
+
+
+class _Output(logging.StreamHandler):
+    """Ends the run where nobody reads its output any more."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        if isinstance(sys.exc_info()[1], BrokenPipeError):
+            raise  # what emit caught
+        super().handleError(record)
+
+
 def start_logging(path: Path, level: int) -> None:
     """Sends the root logger to the end of the file and to stdout. Raises UserError where the file can't be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        to_file = logging.FileHandler(path, encoding="utf-8")
+        to_file = _File(path, encoding="utf-8")
     except OSError as error:
-        raise UserError(f"cannot write the log {path}: {error.strerror}") from None
+        raise UserError(f"cannot write the log {path}: {reason(error)}") from None
     to_file.setFormatter(logging.Formatter("%(levelname)s:%(name)s:%(message)s"))
     root = logging.getLogger()
     for handler in list(root.handlers):
@@ -56,4 +75,4 @@ def start_logging(path: Path, level: int) -> None:
         handler.close()
     root.setLevel(level)
     root.addHandler(to_file)
-    root.addHandler(logging.StreamHandler(sys.stdout))
+    root.addHandler(_Output(sys.stdout))

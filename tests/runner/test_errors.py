@@ -51,6 +51,21 @@ def test_no_traceback_in_a_process(start):
     assert err.count("\n") == 1
 
 
+def test_nobody_reads_the_output(start):
+    process = start(*TOP)
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(timeout=60) == 141
+    assert process.stderr.read() == ""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="has no /dev/full")
+def test_full_disk(start):
+    process = start(*TOP, "--log_file", "/dev/full", "--model_path", "weights.pt")
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (2, "error: cannot write the log /dev/full: no space left on device\n")
+
+
 def test_help_is_grouped_and_shows_defaults(go, capsys):
     with pytest.raises(SystemExit) as end:
         go("--help")
