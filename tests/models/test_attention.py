@@ -9,9 +9,9 @@ from torch import Tensor
 from ans_fast.models.attention import EXPONENT, Pairs, attend
 
 
-def random_pairs(n_nodes: int, n_pairs: int) -> Pairs:
+def random_pairs(n_nodes: int, n_pairs: int, device: str = "cpu") -> Pairs:
     torch.manual_seed(0)
-    return Pairs.both_ways(*torch.randint(n_nodes, (2, n_pairs)), n_nodes)
+    return Pairs.both_ways(*torch.randint(n_nodes, (2, n_pairs), device=device), n_nodes)
 
 
 def literal_attention(query: Tensor, key: Tensor, value: Tensor, pairs: Pairs) -> Tensor:
@@ -32,9 +32,11 @@ def test_pairs_go_both_ways_once():
 
 @pytest.mark.parametrize("scale", [1.0, 5.0])  # at 5 many products are clamped
 @pytest.mark.parametrize(("n_nodes", "dim"), [(1, 1), (9, 3), (40, 8)])
-def test_attention_and_its_gradients(n_nodes, dim, scale):
-    pairs = random_pairs(n_nodes, 3 * n_nodes)
-    inputs = [(scale * torch.randn(n_nodes, dim, dtype=torch.float64)).requires_grad_() for _ in range(3)]
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_attention_and_its_gradients(n_nodes, dim, scale, device):
+    pairs = random_pairs(n_nodes, 3 * n_nodes, device)
+    inputs = scale * torch.randn(3, n_nodes, dim, dtype=torch.float64, device=device)
+    inputs = [part.requires_grad_() for part in inputs.unbind()]
     found, expected = attend(*inputs, pairs), literal_attention(*inputs, pairs)
     torch.testing.assert_close(found, expected)
     grad = torch.randn_like(found)

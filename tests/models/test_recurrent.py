@@ -19,19 +19,22 @@ def packed(sequences: list[Tensor]) -> tuple[Tensor, list[int], int]:
     """ids, sizes and n_rows of sequences that get shorter."""
     longest = max((len(ids) for ids in sequences), default=0)
     steps = [torch.stack([ids[step] for ids in sequences if len(ids) > step]) for step in range(longest)]
-    return torch.cat(steps) if steps else torch.empty(0, dtype=torch.int64), [len(s) for s in steps], len(sequences)
+    ids = torch.cat(steps) if steps else torch.empty(0, dtype=torch.int64)
+    return ids, [len(step) for step in steps], len(sequences)
 
 
-def random_case(lengths: list[int], dim: int, size: int) -> tuple[nn.GRU, Tensor, list[Tensor]]:
+def random_case(lengths: list[int], dim: int, size: int, device: str = "cpu") -> tuple[nn.GRU, Tensor, list[Tensor]]:
     torch.manual_seed(0)
-    table = torch.randn(11, dim, dtype=torch.float64, requires_grad=True)
-    return nn.GRU(dim, size).double(), table, [torch.randint(11, (length,)) for length in lengths]
+    table = torch.randn(11, dim, dtype=torch.float64, device=device, requires_grad=True)
+    sequences = [torch.randint(11, (length,), device=device) for length in lengths]
+    return nn.GRU(dim, size, dtype=torch.float64, device=device), table, sequences
 
 
 @pytest.mark.parametrize(("dim", "size"), [(1, 1), (7, 5), (64, 100)])
 @pytest.mark.parametrize("lengths", [[9, 9, 4, 1, 1, 0, 0], [3], [1, 1], [0, 0], []])
-def test_states_and_gradients_are_torchs(lengths, dim, size):
-    unit, table, sequences = random_case(lengths, dim, size)
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_states_and_gradients_are_torchs(lengths, dim, size, device):
+    unit, table, sequences = random_case(lengths, dim, size, device)
     found = last_states(unit, table, *packed(sequences))
     expected = literal_states(unit, table, sequences)
     torch.testing.assert_close(found, expected)
