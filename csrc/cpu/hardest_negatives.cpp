@@ -2,6 +2,7 @@
 #include "cpu/hardest_negatives.h"
 
 #include "common/exp.h"
+#include "cpu/row_sum.h"
 
 namespace ans::cpu {
 namespace {
@@ -9,20 +10,14 @@ namespace {
 // u·n
 template <typename T>
 inline T plain_score(const T* __restrict__ u, const T* __restrict__ n, int64_t dim) {
-  T score = 0;
-#pragma omp simd reduction(+ : score)
-  for (int64_t d = 0; d < dim; ++d) score += u[d] * n[d];
-  return score;
+  return sum_row<T>(dim, [=](int64_t d) { return u[d] * n[d]; });
 }
 
 // u·(rest n − n ⊙ σ(item_gate + pos_gate))
 template <typename T>
 inline T gated_score(const T* __restrict__ u, const T* __restrict__ n, const T* __restrict__ item_gate,
                      const T* __restrict__ pos_gate, T rest, int64_t dim) {
-  T score = 0;
-#pragma omp simd reduction(+ : score)
-  for (int64_t d = 0; d < dim; ++d) score += u[d] * n[d] * (rest - sigmoid(item_gate[d] + pos_gate[d]));
-  return score;
+  return sum_row<T>(dim, [=](int64_t d) { return u[d] * n[d] * (rest - sigmoid(item_gate[d] + pos_gate[d])); });
 }
 
 // The id of the highest score among [M] candidates, the first on a tie.
