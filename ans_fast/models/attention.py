@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from ans_fast.models.sparse import by_rows, products_at
+
 EXPONENT = 10.0  # bound of a product before exp
 
 
@@ -36,8 +38,7 @@ class Pairs:
 
     def matrix(self, values: Tensor) -> Tensor:
         """The sparse matrix [N, N] of values [P]."""
-        n = len(self.indptr) - 1
-        return torch.sparse_csr_tensor(self.indptr, self.indices, values, (n, n), check_invariants=False)
+        return by_rows(self.indptr, self.indices, values, len(self.indptr) - 1)
 
     def transposed(self, values: Tensor) -> Tensor:
         """matrix(values), transposed."""
@@ -45,8 +46,7 @@ class Pairs:
 
     def products(self, one: Tensor, other: Tensor) -> Tensor:
         """The inner products [P] of rows of one [N, K] and other [N, K]."""
-        pattern = self.matrix(one.new_zeros(len(self.indices)))
-        return torch.sparse.sampled_addmm(pattern, one, other.t(), beta=0.0).values()
+        return products_at(self.indptr, self.indices, one, other)
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, pairs: Pairs) -> Tensor:

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
-
 import torch
 from torch import Tensor
 
 from ans_fast.models.base import Recommender
 from ans_fast.models.gather import products, rows_at
 from ans_fast.models.rows import Query
-
-with warnings.catch_warnings():  # torch says once a process that CSR tensors are new
-    warnings.simplefilter("ignore")
-    torch.sparse_csr_tensor([0], [], [], (0, 0))
+from ans_fast.models.sparse import products_at
 
 
 class DotProduct(Recommender):
@@ -49,9 +44,5 @@ def pair_scores(users: Tensor, items: Tensor, candidates: Tensor) -> Tensor:
     n_rows, n_candidates = candidates.shape
     if users.device.type != "cpu" or n_candidates > len(items):  # a sparse row holds no more than its width
         return products(users, rows_at(items, candidates))
-    # products at the places of a sparse pattern: no [B, C, K] copy of item rows
-    begins = torch.arange(0, n_rows * n_candidates + 1, max(n_candidates, 1))
-    pattern = torch.sparse_csr_tensor(
-        begins, candidates.flatten(), users.new_zeros(candidates.numel()), (n_rows, len(items)), check_invariants=False
-    )
-    return torch.sparse.sampled_addmm(pattern, users, items.t(), beta=0.0).values().view(n_rows, n_candidates)
+    begins = torch.arange(n_rows + 1) * n_candidates
+    return products_at(begins, candidates.flatten(), users, items).view(n_rows, n_candidates)
