@@ -5,17 +5,17 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from ans_fast import ops
-from ans_fast.errors import UserError
-from ans_fast.graph import BipartiteGraph
-from ans_fast.ops import backend, build_info
-
 __all__ = ["BipartiteGraph", "UserError", "backend", "build_info", "data", "models", "ops", "reference", "runner"]
-__version__ = build_info()["version"]
+
+_HOMES = {"BipartiteGraph": "graph", "UserError": "errors", "backend": "ops", "build_info": "ops"}
 
 
 def __getattr__(name: str) -> Any:
-    """Imports the bigger parts at their first use."""
-    if name in ("data", "models", "reference", "runner"):
+    """Imports everything at its first use: torch takes a second, and Ctrl-C meanwhile is the command line's to tell."""
+    if name == "__version__":
+        return __getattr__("build_info")()["version"]
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"ans_fast.{_HOMES[name]}"), name)
+    if name in __all__:
         return importlib.import_module(f"ans_fast.{name}")
     raise AttributeError(f"module 'ans_fast' has no attribute {name!r}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 from ans_fast.command_line import exit_status
@@ -11,7 +12,7 @@ def main(argv: list[str] | None = None) -> int:
     """Runs with the flags `argv` (default: those of the process); the exit status: 0, 2 for a user's error, 130."""
 
     def command() -> int:
-        from ans_fast.runner.main import run  # here, so that Ctrl-C during the slow imports is told in one line too
+        from ans_fast.runner.main import run
 
         return run(sys.argv[1:] if argv is None else argv)
 
@@ -19,4 +20,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)  # torch's import may swallow a KeyboardInterrupt, and break
+    import ans_fast.runner.main  # noqa: F401
+
+    signal.signal(signal.SIGINT, before)
     sys.exit(main())

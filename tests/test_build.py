@@ -86,7 +86,7 @@ def test_a_build_without_torch_says_so(tmp_path):
 def test_a_missing_library_is_named_with_the_command_that_builds_it(tmp_path):
     shutil.copytree(ROOT / "ans_fast", tmp_path / "ans_fast", ignore=shutil.ignore_patterns("*.so", "__pycache__"))
     # Without site's hooks: an editable install would find the library in the checkout.
-    code = f"import sys; sys.path = ['.', *sys.path, {sysconfig.get_path('purelib')!r}]; import ans_fast"
+    code = f"import sys; sys.path = ['.', *sys.path, {sysconfig.get_path('purelib')!r}]; import ans_fast.ops"
     import_it = [sys.executable, "-S", "-c", code]
     finished = subprocess.run(import_it, cwd=tmp_path, capture_output=True, text=True)
     assert "ImportError: ans_fast's compiled extension has not been built" in finished.stderr

@@ -53,6 +53,12 @@ def test_flags_come_from_file_and_command_line(tmp_path):
     assert set(PUBLISHED) <= set(MODULES)
 
 
+def test_unwritable_folder_is_told(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert main(["--models", "POP", "--datasets", "demo", "--out", str(tmp_path / "file/out")]) == 2
+    assert capsys.readouterr().err.startswith("error: cannot write ")
+
+
 @pytest.mark.parametrize(
     ("models", "overrides", "message"),
     [

@@ -45,7 +45,6 @@ class Run:
         """Runs it, going on from the checkpoint of an interrupted run of the same command; the exit status."""
         if _read(self.folder / "begun.json") != {"command": self.command}:
             shutil.rmtree(self.folder, ignore_errors=True)
-        self.folder.mkdir(parents=True, exist_ok=True)
         _write(self.folder / "begun.json", {"command": self.command})
         files = ["--log_file", f"{self.folder}/log.txt", "--model_path", f"{self.folder}/weights.pt"]
         resume = ["--load", "1"] if (self.folder / "weights.resume.pt").exists() else []

@@ -26,6 +26,8 @@ class Paths:
         full_name, name = args.model_name + args.model_mode, run_name(args)
         log = Path(args.log_file or f"../log/{full_name}/{name}.txt")
         weights = Path(args.model_path or f"../model/{full_name}/{name}.pt")
+        if weights.is_dir():
+            raise UserError(f"--model_path must be a file, got the folder {weights}")
         folder = log.parent / log.name.removesuffix(".txt")
         if folder == log:
             folder = log.parent / f"{log.name}.d"
