@@ -2,7 +2,8 @@
 //
 // Notation of Zhao et al., RecSys 2023: the gate g = σ(item_gate · user_gate) splits n into hard n·g and easy n·(1 − g),
 // and p likewise. What a row needs from its D elements are seven sums (RowSums); everything else is a few scalars
-// (RowScalars). A kernel only loads, sums and stores: CPU and CUDA share every formula below.
+// (RowScalars). A kernel only loads, sums and stores: CPU and CUDA share every formula below. T is float or double, and
+// for single elements also several of them in a register.
 #pragma once
 
 #include "exp.h"
@@ -21,6 +22,17 @@ struct RowSums {
   T noise;           // u·(sign(easy_positive − easy) ⊙ r)
   T noise_square;    // ‖r‖²
 };
+
+template <typename T>
+ANS_INLINE void add(RowSums<T>& to, const RowSums<T>& e) {
+  to.score += e.score;
+  to.contrast += e.contrast;
+  to.distance += e.distance;
+  to.orthogonality += e.orthogonality;
+  to.margin += e.margin;
+  to.noise += e.noise;
+  to.noise_square += e.noise_square;
+}
 
 template <typename T>
 ANS_INLINE T sign(T x) {

@@ -7,8 +7,8 @@
 #include <string.h>
 
 #include "common/ans_row.h"
-#include "common/non_positive.h"
-#include "common/philox.h"
+#include "cpu/noise.h"
+#include "cpu/pack.h"
 
 #if defined(_OPENMP)
 #include <omp.h>
@@ -19,26 +19,14 @@ static inline int omp_get_thread_num() { return 0; }
 namespace ans::cpu {
 namespace {
 
-// r of one row; writes up to the next multiple of four values.
-template <typename T>
-inline void draw_noise(uint64_t seed, int64_t row, int64_t dim, T* __restrict__ r) {
-  const int blocks = static_cast<int>((dim + 3) / 4);
-#pragma omp simd
-  for (int block = 0; block < blocks; ++block) {
-    const PhiloxBlock draw = philox(seed, static_cast<uint64_t>(row), static_cast<uint32_t>(block), kNoiseStream);
-    r[4 * block] = unit_float(draw.word[0]);
-    r[4 * block + 1] = unit_float(draw.word[1]);
-    r[4 * block + 2] = unit_float(draw.word[2]);
-    r[4 * block + 3] = unit_float(draw.word[3]);
-  }
-}
+constexpr int64_t kAhead = 2;  // negatives between the one at work and the one whose rows are fetched
 
 template <typename T>
-inline T dot(const T* __restrict__ a, const T* __restrict__ b, int64_t dim) {
-  T sum = 0;
-#pragma omp simd reduction(+ : sum)
-  for (int64_t d = 0; d < dim; ++d) sum += a[d] * b[d];
-  return sum;
+inline T dot(const T* a, const T* b, int64_t dim) {
+  return sum_columns<T>(dim, [&](auto kind, int64_t d) {
+    using V = decltype(kind);
+    return load<V>(a + d) * load<V>(b + d);
+  });
 }
 
 template <typename T>
@@ -60,87 +48,117 @@ inline Rows<T> rows_of(const AnsTermsArgs<T>& a, int64_t pair, int64_t hop, int6
           a.item_hops + item * row + at, a.user_gate + pair * row + at, a.item_gate + item * row + at};
 }
 
+// The same for V: T or Pack<T>.
+template <typename V>
+struct Elements {
+  V u, p, n, user_gate, item_gate;
+
+  template <typename T>
+  ANS_PACKED Elements(const Rows<T>& rows, int64_t d)
+      : u(load<V>(rows.u + d)),
+        p(load<V>(rows.p + d)),
+        n(load<V>(rows.n + d)),
+        user_gate(load<V>(rows.user_gate + d)),
+        item_gate(load<V>(rows.item_gate + d)) {}
+
+  ANS_PACKED V gate() const { return sigmoid(item_gate * user_gate); }
+};
+
 template <typename T>
-inline RowSums<T> forward_row(const Rows<T>& rows, const T* __restrict__ w, const T* __restrict__ r, int64_t dim) {
-  const T *__restrict__ u = rows.u, *__restrict__ p = rows.p, *__restrict__ n = rows.n;
-  const T *__restrict__ user_gate = rows.user_gate, *__restrict__ item_gate = rows.item_gate;
-  T score = 0, contrast = 0, distance = 0, orthogonality = 0, margin = 0, noise = 0, noise_square = 0;
-#pragma omp simd reduction(+ : score, contrast, distance, orthogonality, margin, noise, noise_square)
-  for (int64_t d = 0; d < dim; ++d) {
-    const RowSums<T> e = forward_element(u[d], p[d], n[d], user_gate[d], item_gate[d], w[d], r[d]);
-    score += e.score;
-    contrast += e.contrast;
-    distance += e.distance;
-    orthogonality += e.orthogonality;
-    margin += e.margin;
-    noise += e.noise;
-    noise_square += e.noise_square;
-  }
-  return {score, contrast, distance, orthogonality, margin, noise, noise_square};
+inline void prefetch_negative(const Rows<T>& rows, int64_t dim) {
+  prefetch_row(rows.n, dim);
+  prefetch_row(rows.item_gate, dim);
+}
+
+template <typename T>
+inline void prefetch_pair(const Rows<T>& rows, int64_t dim) {
+  prefetch_row(rows.u, dim);
+  prefetch_row(rows.p, dim);
+  prefetch_row(rows.user_gate, dim);
+}
+
+template <typename T>
+inline RowSums<T> forward_row(const Rows<T>& rows, const T* w, const T* r, int64_t dim) {
+  RowSums<Pack<T>> packs = {};
+  RowSums<T> rest = {};
+  for_columns<T>(dim, [&](auto kind, int64_t d) {
+    using V = decltype(kind);
+    const Elements<V> e(rows, d);
+    const RowSums<V> sums = forward_element(e.u, e.p, e.n, e.user_gate, e.item_gate, load<V>(w + d), load<V>(r + d));
+    if constexpr (std::is_same_v<V, T>) add(rest, sums);
+    else add(packs, sums);
+  });
+  add(rest, RowSums<T>{sum(packs.score), sum(packs.contrast), sum(packs.distance), sum(packs.orthogonality),
+                       sum(packs.margin), sum(packs.noise), sum(packs.noise_square)});
+  return rest;
+}
+
+template <typename V, typename T>
+ANS_PACKED RowWeights<V> broadcast(const RowWeights<T>& weight) {
+  return {V(weight.contrast), V(weight.distance), V(weight.orthogonality)};
+}
+
+template <typename V, typename T>
+ANS_PACKED SelectedWeights<V> broadcast(const SelectedWeights<T>& weight) {
+  return {V(weight.score), V(weight.margin), V(weight.noise)};
 }
 
 // Gradients to u, p and the user's gate.
 template <typename T>
-inline void backward_pair_row(const Rows<T>& rows, const RowWeights<T> weight, int64_t dim, T* __restrict__ grad_u,
-                              T* __restrict__ grad_p, T* __restrict__ grad_gate) {
-  const T *__restrict__ u = rows.u, *__restrict__ p = rows.p, *__restrict__ n = rows.n;
-  const T *__restrict__ user_gate = rows.user_gate, *__restrict__ item_gate = rows.item_gate;
-#pragma omp simd
-  for (int64_t d = 0; d < dim; ++d) {
-    const RowGradient<T> e = backward_element(u[d], p[d], n[d], sigmoid(item_gate[d] * user_gate[d]), weight);
-    grad_u[d] += e.u;
-    grad_p[d] += e.p;
-    grad_gate[d] += e.gates * item_gate[d];
-  }
+inline void backward_pair_row(const Rows<T>& rows, const RowWeights<T>& weight, int64_t dim, T* grad_u, T* grad_p,
+                              T* grad_gate) {
+  for_columns<T>(dim, [&](auto kind, int64_t d) {
+    using V = decltype(kind);
+    const Elements<V> e(rows, d);
+    const RowGradient<V> gradient = backward_element(e.u, e.p, e.n, e.gate(), broadcast<V>(weight));
+    add_to(grad_u + d, gradient.u);
+    add_to(grad_p + d, gradient.p);
+    add_to(grad_gate + d, gradient.gates * e.item_gate);
+  });
 }
 
 // Gradients to n and the item's gate.
 template <typename T>
-inline void backward_item_row(const Rows<T>& rows, const RowWeights<T> weight, int64_t dim, T* __restrict__ grad_n,
-                              T* __restrict__ grad_gate) {
-  const T *__restrict__ u = rows.u, *__restrict__ p = rows.p, *__restrict__ n = rows.n;
-  const T *__restrict__ user_gate = rows.user_gate, *__restrict__ item_gate = rows.item_gate;
-#pragma omp simd
-  for (int64_t d = 0; d < dim; ++d) {
-    const RowGradient<T> e = backward_element(u[d], p[d], n[d], sigmoid(item_gate[d] * user_gate[d]), weight);
-    grad_n[d] += e.n;
-    grad_gate[d] += e.gates * user_gate[d];
-  }
+inline void backward_item_row(const Rows<T>& rows, const RowWeights<T>& weight, int64_t dim, T* grad_n, T* grad_gate) {
+  for_columns<T>(dim, [&](auto kind, int64_t d) {
+    using V = decltype(kind);
+    const Elements<V> e(rows, d);
+    const RowGradient<V> gradient = backward_element(e.u, e.p, e.n, e.gate(), broadcast<V>(weight));
+    add_to(grad_n + d, gradient.n);
+    add_to(grad_gate + d, gradient.gates * e.user_gate);
+  });
 }
 
 // What the selected negative adds to u, p, the user's gate and the margin's weight.
 template <typename T>
-inline void selected_pair_row(const Rows<T>& rows, const T* __restrict__ w, const T* __restrict__ r,
-                              const SelectedWeights<T> weight, int64_t dim, T* __restrict__ grad_u,
-                              T* __restrict__ grad_p, T* __restrict__ grad_gate, T* __restrict__ grad_w) {
-  const T *__restrict__ u = rows.u, *__restrict__ p = rows.p, *__restrict__ n = rows.n;
-  const T *__restrict__ user_gate = rows.user_gate, *__restrict__ item_gate = rows.item_gate;
-#pragma omp simd
-  for (int64_t d = 0; d < dim; ++d) {
-    const T gate = sigmoid(item_gate[d] * user_gate[d]);
-    const SelectedGradient<T> e =
-        selected_element(u[d], p[d], n[d], w[d], gate, noise_element(p[d], n[d], gate, r[d]), weight);
+inline void selected_pair_row(const Rows<T>& rows, const T* w, const T* r, const SelectedWeights<T>& weight,
+                              int64_t dim, T* grad_u, T* grad_p, T* grad_gate, T* grad_w) {
+  for_columns<T>(dim, [&](auto kind, int64_t d) {
+    using V = decltype(kind);
+    const Elements<V> e(rows, d);
+    const V gate = e.gate(), noise = noise_element(e.p, e.n, gate, load<V>(r + d));
+    const SelectedGradient<V> gradient =
+        selected_element(e.u, e.p, e.n, load<V>(w + d), gate, noise, broadcast<V>(weight));
     // The pair's own score is u·p, with the opposite weight of u·n'.
-    grad_u[d] += e.u - weight.score * p[d];
-    grad_p[d] += e.p - weight.score * u[d];
-    grad_gate[d] += e.gates * item_gate[d];
-    grad_w[d] += e.w;
-  }
+    add_to(grad_u + d, gradient.u - V(weight.score) * e.p);
+    add_to(grad_p + d, gradient.p - V(weight.score) * e.u);
+    add_to(grad_gate + d, gradient.gates * e.item_gate);
+    add_to(grad_w + d, gradient.w);
+  });
 }
 
 // What being selected adds to n and its gate.
 template <typename T>
-inline void selected_item_row(const Rows<T>& rows, const T* __restrict__ w, const SelectedWeights<T> weight,
-                              int64_t dim, T* __restrict__ grad_n, T* __restrict__ grad_gate) {
-  const T *__restrict__ u = rows.u, *__restrict__ p = rows.p, *__restrict__ n = rows.n;
-  const T *__restrict__ user_gate = rows.user_gate, *__restrict__ item_gate = rows.item_gate;
-#pragma omp simd
-  for (int64_t d = 0; d < dim; ++d) {
-    const T gate = sigmoid(item_gate[d] * user_gate[d]);
-    const SelectedGradient<T> e = selected_element(u[d], p[d], n[d], w[d], gate, T(0), weight);
-    grad_n[d] += e.n;
-    grad_gate[d] += e.gates * user_gate[d];
-  }
+inline void selected_item_row(const Rows<T>& rows, const T* w, const SelectedWeights<T>& weight, int64_t dim,
+                              T* grad_n, T* grad_gate) {
+  for_columns<T>(dim, [&](auto kind, int64_t d) {
+    using V = decltype(kind);
+    const Elements<V> e(rows, d);
+    const SelectedGradient<V> gradient =
+        selected_element(e.u, e.p, e.n, load<V>(w + d), e.gate(), V(0), broadcast<V>(weight));
+    add_to(grad_n + d, gradient.n);
+    add_to(grad_gate + d, gradient.gates * e.user_gate);
+  });
 }
 
 // The largest of 0 and z[0, size), and Σ e^(z − largest).
@@ -188,6 +206,7 @@ inline void forward_pair(const AnsTermsForwardArgs<T>& a, int64_t pair, T* scrat
     T *contrast = a.saved + (pair * n_hops + hop) * 3 * n_negatives, *distance = contrast + n_negatives,
       *orthogonality = distance + n_negatives;
     for (int64_t m = 0; m < count; ++m) {
+      if (m + kAhead < count) prefetch_negative(rows_of(a, pair, hop, m + kAhead), dim);
       draw_noise(a.seed, noise_row(a, pair, hop, m), dim, r);
       const RowSums<T> sums = forward_row(rows_of(a, pair, hop, m), a.margin_weight, r, dim);
       contrast[m] = sums.contrast;
@@ -284,6 +303,7 @@ inline void backward_pair(const AnsTermsBackwardArgs<T>& a, int64_t pair, T* gra
 #pragma omp simd
     for (int64_t m = 0; m < count; ++m) weight[m] = sns_weight * fast_exp(contrast[m] - softmax.largest);
     for (int64_t m = 0; m < count; ++m) {
+      if (m + kAhead < count) prefetch_negative(rows_of(a, pair, hop, m + kAhead), dim);
       const RowWeights<T> weights = {weight[m], over_norm(distance_weight, distance[m]),
                                      over_norm(orthogonality_weight, orthogonality[m])};
       T* kept = a.row_weights + 3 * noise_row(a, pair, hop, m);
@@ -306,11 +326,13 @@ inline void backward_pair(const AnsTermsBackwardArgs<T>& a, int64_t pair, T* gra
   }
 }
 
+// Fetches the rows of `next`, the negative that follows, meanwhile.
 template <typename T>
-inline void backward_negative(const AnsTermsBackwardArgs<T>& a, int64_t entry, T* grad_n, T* grad_gate) {
+inline void backward_negative(const AnsTermsBackwardArgs<T>& a, int64_t entry, int64_t next, T* grad_n, T* grad_gate) {
   const int64_t pair = entry / a.n_negatives, m = entry % a.n_negatives;
   for (int64_t hop = 0; hop < a.n_hops; ++hop) {
     const Rows<T> rows = rows_of(a, pair, hop, m);
+    prefetch_pair(rows_of(a, next / a.n_negatives, hop, next % a.n_negatives), a.dim);
     const T* kept = a.row_weights + 3 * (entry * a.n_hops + hop);
     const int64_t at = hop * a.dim;
     backward_item_row(rows, RowWeights<T>{kept[0], kept[1], kept[2]}, a.dim, grad_n + at, grad_gate + at);
@@ -371,13 +393,14 @@ void backward(const AnsTermsBackwardArgs<T>& a) {
     for (int64_t at = a.user_start[user]; at < a.user_start[user + 1]; ++at)
       backward_pair(a, a.user_order[at], grad_u, scratch_of_thread(a));
   });
+  const int64_t n_members = a.item_start[a.n_items];
   for_each_group(a.item_start, a.n_items, a.n_threads, [&](int64_t item) {
     T *grad_n = a.grad_item_hops + item * row, *grad_gate = a.grad_item_gate + item * row;
     memset(grad_n, 0, sizeof(T) * static_cast<size_t>(row));
     memset(grad_gate, 0, sizeof(T) * static_cast<size_t>(row));
     for (int64_t at = a.item_start[item]; at < a.item_start[item + 1]; ++at) {
-      const int64_t entry = a.item_order[at];
-      if (entry < n_entries) backward_negative(a, entry, grad_n, grad_gate);
+      const int64_t entry = a.item_order[at], next = a.item_order[at + 1 < n_members ? at + 1 : at];
+      if (entry < n_entries) backward_negative(a, entry, next < n_entries ? next : entry, grad_n, grad_gate);
       else add(grad_n, a.grad_positive + (entry - n_entries) * row, row);
     }
   });

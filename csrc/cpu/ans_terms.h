@@ -28,7 +28,7 @@ struct AnsTermsArgs {
 // The scratch that one thread needs: sums of M rows, a row of noise, and a line so that threads share none.
 template <typename T>
 int64_t thread_scratch_size(int64_t n_negatives, int64_t n_hops, int64_t dim) {
-  return 5 * n_negatives + 3 * n_hops + dim + 4 + 64 / static_cast<int64_t>(sizeof(T));
+  return 5 * n_negatives + 3 * n_hops + dim + 64 / static_cast<int64_t>(sizeof(T));
 }
 
 template <typename T>

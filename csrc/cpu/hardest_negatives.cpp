@@ -1,23 +1,28 @@
 // Scores rows where they lie and keeps the best id: nothing is gathered, and the scores are not stored.
 #include "cpu/hardest_negatives.h"
 
-#include "common/exp.h"
-#include "cpu/row_sum.h"
+#include "cpu/pack.h"
 
 namespace ans::cpu {
 namespace {
 
 // u·n
 template <typename T>
-inline T plain_score(const T* __restrict__ u, const T* __restrict__ n, int64_t dim) {
-  return sum_row<T>(dim, [=](int64_t d) { return u[d] * n[d]; });
+inline T plain_score(const T* u, const T* n, int64_t dim) {
+  return sum_columns<T>(dim, [=](auto kind, int64_t d) {
+    using V = decltype(kind);
+    return load<V>(u + d) * load<V>(n + d);
+  });
 }
 
 // u·(rest n − n ⊙ σ(item_gate + pos_gate))
 template <typename T>
-inline T gated_score(const T* __restrict__ u, const T* __restrict__ n, const T* __restrict__ item_gate,
-                     const T* __restrict__ pos_gate, T rest, int64_t dim) {
-  return sum_row<T>(dim, [=](int64_t d) { return u[d] * n[d] * (rest - sigmoid(item_gate[d] + pos_gate[d])); });
+inline T gated_score(const T* u, const T* n, const T* item_gate, const T* pos_gate, T rest, int64_t dim) {
+  return sum_columns<T>(dim, [=](auto kind, int64_t d) {
+    using V = decltype(kind);
+    const V gate = sigmoid(load<V>(item_gate + d) + load<V>(pos_gate + d));
+    return load<V>(u + d) * load<V>(n + d) * (V(rest) - gate);
+  });
 }
 
 // The id of the highest score among [M] candidates, the first on a tie.

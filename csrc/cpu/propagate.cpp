@@ -4,16 +4,12 @@
 // the bits do not depend on the number of threads.
 #include "cpu/propagate.h"
 
+#include "cpu/pack.h"
+
 namespace ans::cpu {
 namespace {
 
-#if defined(__AVX512F__)
-constexpr int kVectorBytes = 64, kLines = 2;
-#elif defined(__AVX2__)
-constexpr int kVectorBytes = 32, kLines = 2;
-#else
-constexpr int kVectorBytes = 16, kLines = 1;  // more would not fit the registers
-#endif
+constexpr int kLines = kVectorBytes == 16 ? 1 : 2;  // of 16-byte registers there are too few for two
 
 // Where a layer reads and writes. Null pointers: not wanted.
 template <typename T>
@@ -29,8 +25,8 @@ struct Layer {
 template <int Count, typename T>
 inline __attribute__((always_inline)) void finish_row(const PropagateArgs<T>& a, const Layer<T>& layer, int64_t column,
                                                       int64_t i) {
-  typedef T Vector __attribute__((vector_size(kVectorBytes)));
-  typedef T Loose __attribute__((vector_size(kVectorBytes), aligned(sizeof(T))));  // where rows are not ours to align
+  using Vector = typename Pack<T>::Vector;
+  using Loose = typename Pack<T>::Loose;
   constexpr int64_t width = Count * kVectorBytes / sizeof(T);
   Vector even[Count], odd[Count];
   for (int c = 0; c < Count; ++c) even[c] = odd[c] = Vector{};

@@ -2,7 +2,7 @@
 #include "cpu/sample_negatives.h"
 
 #include "common/non_positive.h"
-#include "common/philox.h"
+#include "cpu/noise.h"
 
 namespace ans::cpu {
 namespace {
@@ -45,13 +45,7 @@ int64_t ANS_ENTRY(sample_negatives)(const SampleNegativesArgs& args) {
 
 void ANS_ENTRY(ans_noise)(const NoiseArgs& args) {
 #pragma omp parallel for num_threads(args.n_threads) schedule(static)
-  for (int64_t row = 0; row < args.n_rows; ++row) {
-    float* out = args.out + row * args.dim;
-    for (int64_t d = 0; d < args.dim; d += 4) {
-      const PhiloxBlock block = philox(args.seed, row, d / 4, kNoiseStream);
-      for (int64_t j = 0; j < 4 && d + j < args.dim; ++j) out[d + j] = unit_float(block.word[j]);
-    }
-  }
+  for (int64_t row = 0; row < args.n_rows; ++row) draw_noise(args.seed, row, args.dim, args.out + row * args.dim);
 }
 
 }  // namespace ans::cpu

@@ -1,0 +1,141 @@
+// Several numbers in one register, which the formulas of csrc/common take in place of one.
+//
+// Written out instead of left to the compiler: where it may not reorder sums, it adds a vector's lanes one after another,
+// which takes as long as the row itself.
+#pragma once
+
+#include <type_traits>
+#include <utility>
+
+#include "common/exp.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace ans::cpu {
+namespace {
+
+#if defined(__AVX512F__)
+constexpr int kVectorBytes = 64;
+#elif defined(__AVX2__)
+constexpr int kVectorBytes = 32;
+#else
+constexpr int kVectorBytes = 16;
+#endif
+
+#define ANS_PACKED inline __attribute__((always_inline))
+
+template <typename T, typename Int>
+struct Register {
+  typedef T Vector __attribute__((vector_size(kVectorBytes)));
+  typedef T Loose __attribute__((vector_size(kVectorBytes), aligned(sizeof(T))));  // where rows are not ours to align
+  typedef Int Mask __attribute__((vector_size(kVectorBytes)));
+};
+template <typename T>
+struct RegisterOf;
+template <>
+struct RegisterOf<float> : Register<float, int32_t> {};
+template <>
+struct RegisterOf<double> : Register<double, int64_t> {};
+
+template <typename T>
+struct Pack : RegisterOf<T> {
+  using typename RegisterOf<T>::Vector;
+  static constexpr int size = kVectorBytes / sizeof(T);
+
+  Vector lanes;
+
+  Pack() : lanes{} {}
+  ANS_PACKED explicit Pack(T value) : lanes(value - Vector{}) {}
+  ANS_PACKED explicit Pack(Vector vector) : lanes(vector) {}
+
+  friend ANS_PACKED Pack operator+(Pack a, Pack b) { return Pack(a.lanes + b.lanes); }
+  friend ANS_PACKED Pack operator-(Pack a, Pack b) { return Pack(a.lanes - b.lanes); }
+  friend ANS_PACKED Pack operator*(Pack a, Pack b) { return Pack(a.lanes * b.lanes); }
+  friend ANS_PACKED Pack operator/(Pack a, Pack b) { return Pack(a.lanes / b.lanes); }
+  friend ANS_PACKED Pack operator-(Pack a) { return Pack(-a.lanes); }
+  ANS_PACKED Pack& operator+=(Pack other) {
+    lanes += other.lanes;
+    return *this;
+  }
+};
+
+using ans::fast_exp;
+
+template <typename T>
+ANS_PACKED Pack<T> sign(Pack<T> x) {
+  using Vector = typename Pack<T>::Vector;
+  const Vector zero{}, one = T(1) - zero;
+  return Pack<T>(x.lanes > zero ? one : (x.lanes < zero ? -one : zero));
+}
+
+ANS_PACKED Pack<float> clamp(Pack<float> x, float low, float high) {
+  const Pack<float> least(low), most(high);
+  x.lanes = x.lanes < least.lanes ? least.lanes : x.lanes;
+  return Pack<float>(x.lanes > most.lanes ? most.lanes : x.lanes);
+}
+
+ANS_PACKED Pack<float> power_of_two(Pack<float> shifted) {
+  typedef uint32_t Bits __attribute__((vector_size(kVectorBytes)));
+  return Pack<float>(reinterpret_cast<Pack<float>::Vector>((reinterpret_cast<Bits>(shifted.lanes) + 127u) << 23));
+}
+
+ANS_PACKED Pack<float> fast_exp(Pack<float> x) { return exp_by_polynomial(x); }
+
+ANS_PACKED Pack<double> fast_exp(Pack<double> x) {
+  for (int i = 0; i < Pack<double>::size; ++i) x.lanes[i] = exp(x.lanes[i]);
+  return x;
+}
+
+template <int half, typename Vector, int... lane>
+ANS_PACKED Vector add_other_half(Vector x, std::integer_sequence<int, lane...>) {
+  return x + __builtin_shufflevector(x, x, (lane ^ half)...);
+}
+
+template <typename T, int half = Pack<T>::size / 2>
+ANS_PACKED T sum(Pack<T> x) {
+  if constexpr (half == 0) return x.lanes[0];
+  else return sum<T, half / 2>(Pack<T>(add_other_half<half>(x.lanes, std::make_integer_sequence<int, Pack<T>::size>())));
+}
+
+// V is T or Pack<T>.
+template <typename V, typename T>
+ANS_PACKED V load(const T* from) {
+  if constexpr (std::is_same_v<V, T>) return *from;
+  else return V(typename V::Vector(*reinterpret_cast<const typename V::Loose*>(from)));
+}
+
+template <typename V, typename T>
+ANS_PACKED void add_to(T* to, V value) {
+  if constexpr (std::is_same_v<V, T>) *to += value;
+  else *reinterpret_cast<typename V::Loose*>(to) += value.lanes;
+}
+
+// body(V{}, d) for columns d of [0, dim): V = Pack<T> as long as there are that many, then V = T.
+template <typename T, typename Body>
+ANS_PACKED void for_columns(int64_t dim, Body body) {
+  int64_t d = 0;
+  for (; d + Pack<T>::size <= dim; d += Pack<T>::size) body(Pack<T>{}, d);
+  for (; d < dim; ++d) body(T{}, d);
+}
+
+// Σ term(V{}, d), columns as above.
+template <typename T, typename Term>
+ANS_PACKED T sum_columns(int64_t dim, Term term) {
+  Pack<T> packs;
+  T rest = 0;
+  for_columns<T>(dim, [&](auto kind, int64_t d) __attribute__((always_inline)) {
+    if constexpr (std::is_same_v<decltype(kind), T>) rest += term(kind, d);
+    else packs += term(kind, d);
+  });
+  return sum(packs) + rest;
+}
+
+template <typename T>
+ANS_PACKED void prefetch_row(const T* row, int64_t dim) {
+  for (int64_t d = 0; d < dim; d += 64 / sizeof(T)) __builtin_prefetch(row + d);
+}
+
+}  // namespace
+}  // namespace ans::cpu
