@@ -165,17 +165,15 @@ class ANS(DotProduct):
         self, hops: Tensor, users: Tensor, pos_items: Tensor, neg_items: Tensor, neg_count: Tensor | None = None
     ) -> Tensor:
         """loss_ANS of pairs int64 [B], [B] with negatives [B, M], of which neg_count [B] are meant."""
-        user_hops, item_hops = hops.split([self.graph.n_users, self.graph.n_items])
+        user_hops, item_hops, *ids = self._occurring(hops, users, pos_items, neg_items)
         terms = ops.ans_terms(
             user_hops,
             item_hops,
-            self.user_gate(user_hops.index_select(0, users)),
+            self.user_gate(user_hops.index_select(0, ids[0])),
             self.item_gate(item_hops),
             self.margin.weight[0],
             self.margin.bias,
-            users,
-            pos_items,
-            neg_items,
+            *ids,
             neg_count,
             eps=self.eps,
             noise_scale=self.noise_scale,
@@ -190,6 +188,24 @@ class ANS(DotProduct):
             parts[self.base_model], loss = own, loss + own
         self.terms = {name: term.detach() for name, term in parts.items()}
         return loss
+
+    def _occurring(
+        self, hops: Tensor, users: Tensor, pos_items: Tensor, neg_items: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """The rows of users and of items that a batch looks at, and its ids among them: fewer to project, and a smaller
+        gradient. On a GPU all rows and the same ids, since counting them would wait for the device."""
+        n_users, n_items = self.graph.n_users, self.graph.n_items
+        if hops.device.type != "cpu":
+            return *hops.split([n_users, n_items]), users, pos_items, neg_items
+        ids = (users, pos_items + n_users, neg_items + n_users)
+        occurs = torch.zeros(len(hops), dtype=torch.bool)
+        for nodes in ids:
+            occurs[nodes.flatten()] = True
+        nodes, place = occurs.nonzero()[:, 0], occurs.cumsum(0) - 1
+        n_here = int(occurs[:n_users].sum())
+        rows = hops.flatten(1).index_select(0, nodes).view(-1, *hops.shape[1:])
+        users, pos_items, neg_items = (place[nodes] for nodes in ids)
+        return *rows.split([n_here, len(nodes) - n_here]), users, pos_items - n_here, neg_items - n_here
 
     def _reg(self, users: Tensor, pos_items: Tensor, neg_items: Tensor, neg_count: Tensor | None) -> Tensor:
         """(|E_u| + |E_p| + |E_n|) / B; a row that comes k times counts k times, by its weight and not by copies."""
