@@ -181,7 +181,7 @@ class BuildWithNinja(build_ext):
             return ninja.step(out, [source], command, f"{name}.d")
 
         objects = [
-            compile_(f"{source.stem}.{level}.o", source, [f"-DANS_SIMD={level}", *level_flags])
+            compile_(f"{source.stem}.{level}.o", source, [f"-DANS_SIMD={level}", "-fno-exceptions", *level_flags])
             for source in sorted(ROOT.glob("csrc/cpu/*.cpp"))
             for level, level_flags in SIMD_LEVELS.items()
         ]
