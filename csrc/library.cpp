@@ -5,6 +5,9 @@
 
 #include <pybind11/pybind11.h>
 
+#include <algorithm>
+#include <optional>
+
 namespace ans {
 namespace {
 
@@ -34,12 +37,35 @@ void run_propagate(const Tensor& like, const cpu::GraphView& graph, int64_t dim,
   if (!sound) fail("indptr must ascend in [0, ", graph.n_indices, "], and indices be in [0, ", graph.n_nodes, ")");
 }
 
-Tensor propagate(Tensor x, Tensor indptr, Tensor indices, Tensor scale, int64_t n_layers) {
+// Where the rows of `nodes` [R] lie among the R rows: int32 [n_nodes], -1 for other nodes. Nothing for all nodes.
+std::optional<Tensor> places_of(const std::optional<Tensor>& nodes, int64_t n_nodes) {
+  if (!nodes) return std::nullopt;
+  check_ids(*nodes, "nodes", "[R]", {-1});
+  Tensor places = torch::stable::new_empty(*nodes, {n_nodes}, ScalarType::Int);
+  int32_t* place = places.mutable_data_ptr<int32_t>();
+  std::fill(place, place + n_nodes, -1);
+  const int64_t* ids = nodes->const_data_ptr<int64_t>();
+  for (int64_t r = 0; r < nodes->numel(); ++r) {
+    if (ids[r] < 0 || ids[r] >= n_nodes || (r > 0 && ids[r] <= ids[r - 1]))
+      fail("nodes must ascend in [0, ", n_nodes, "), got ", ids[r], " at position ", r);
+    place[ids[r]] = static_cast<int32_t>(r);
+  }
+  return places;
+}
+
+const int32_t* pointer(const std::optional<Tensor>& places) {
+  return places ? places->const_data_ptr<int32_t>() : nullptr;
+}
+
+int64_t row_count(const std::optional<Tensor>& nodes, int64_t n_nodes) { return nodes ? nodes->numel() : n_nodes; }
+
+Tensor propagate(Tensor x, Tensor indptr, Tensor indices, Tensor scale, int64_t n_layers, std::optional<Tensor> nodes) {
   check_shape(x, "x", "[N, D]", {-1, -1});
   check_range("n_layers", n_layers, 0, 1000);
   const int64_t n_nodes = x.size(0), dim = x.size(1), hops = n_layers + 1;
   const cpu::GraphView graph = view_graph(indptr, indices, scale, n_nodes);
-  Tensor out = torch::stable::new_empty(x, {n_nodes, hops, dim});
+  const std::optional<Tensor> places = places_of(nodes, n_nodes);
+  Tensor out = torch::stable::new_empty(x, {row_count(nodes, n_nodes), hops, dim});
   with_element_type(x, "x", [&](auto zero) {
     using T = decltype(zero);
     run_propagate<T>(x, graph, dim, n_layers, [&](cpu::PropagateArgs<T>& args) {
@@ -47,17 +73,20 @@ Tensor propagate(Tensor x, Tensor indptr, Tensor indices, Tensor scale, int64_t 
       args.x_row = args.out_hop = dim;
       args.out = out.mutable_data_ptr<T>();
       args.out_row = hops * dim;
+      args.to = pointer(places);
     });
   });
   return out;
 }
 
 // Horner: z = grad[:, L]; then z = Â z + grad[:, k] for k = L − 1 … 0.
-Tensor propagate_backward(Tensor grad, Tensor indptr, Tensor indices, Tensor scale) {
-  check_shape(grad, "grad", "[N, H, D]", {-1, -1, -1});
+Tensor propagate_backward(Tensor grad, Tensor indptr, Tensor indices, Tensor scale, std::optional<Tensor> nodes) {
+  check_shape(grad, "grad", "[R, H, D]", {-1, -1, -1});
   check_range("grad's number of hops", grad.size(1), 1, 1001);
-  const int64_t n_nodes = grad.size(0), hops = grad.size(1), dim = grad.size(2);
+  const int64_t n_nodes = nodes ? indptr.numel() - 1 : grad.size(0), hops = grad.size(1), dim = grad.size(2);
+  check_shape(grad, "grad", "[R, H, D]", {row_count(nodes, n_nodes), hops, dim});
   const cpu::GraphView graph = view_graph(indptr, indices, scale, n_nodes);
+  const std::optional<Tensor> places = places_of(nodes, n_nodes);
   Tensor out = torch::stable::new_empty(grad, {n_nodes, dim});
   with_element_type(grad, "grad", [&](auto zero) {
     using T = decltype(zero);
@@ -67,18 +96,24 @@ Tensor propagate_backward(Tensor grad, Tensor indptr, Tensor indices, Tensor sca
       args.add_hop = -dim;
       args.out = out.mutable_data_ptr<T>();
       args.out_row = dim;
+      args.from = pointer(places);
     });
   });
   return out;
 }
 
-// Horner again: z = x; then z = Â z + x, n_layers times; the mean over hops is z / (n_layers + 1). Its own transpose.
-Tensor propagate_mean(Tensor x, Tensor indptr, Tensor indices, Tensor scale, int64_t n_layers) {
-  check_shape(x, "x", "[N, D]", {-1, -1});
+// Horner again: z = x; then z = Â z + x, n_layers times; the mean over hops is z / (n_layers + 1). The transpose takes
+// rows of `nodes` to all nodes.
+Tensor propagate_mean(Tensor x, Tensor indptr, Tensor indices, Tensor scale, int64_t n_layers,
+                      std::optional<Tensor> nodes, bool transposed) {
+  check_shape(x, "x", transposed ? "[R, D]" : "[N, D]", {-1, -1});
   check_range("n_layers", n_layers, 0, 1000);
-  const int64_t n_nodes = x.size(0), dim = x.size(1);
+  const int64_t n_nodes = nodes ? indptr.numel() - 1 : x.size(0), dim = x.size(1);
+  const int64_t n_rows = row_count(nodes, n_nodes);
+  check_shape(x, "x", transposed ? "[R, D]" : "[N, D]", {transposed ? n_rows : n_nodes, dim});
   const cpu::GraphView graph = view_graph(indptr, indices, scale, n_nodes);
-  Tensor out = torch::stable::new_empty(x, {n_nodes, dim});
+  const std::optional<Tensor> places = places_of(nodes, n_nodes);
+  Tensor out = torch::stable::new_empty(x, {transposed ? n_nodes : n_rows, dim});
   with_element_type(x, "x", [&](auto zero) {
     using T = decltype(zero);
     run_propagate<T>(x, graph, dim, n_layers, [&](cpu::PropagateArgs<T>& args) {
@@ -86,6 +121,7 @@ Tensor propagate_mean(Tensor x, Tensor indptr, Tensor indices, Tensor scale, int
       args.add_row = args.x_row = args.out_row = dim;
       args.out = out.mutable_data_ptr<T>();
       args.factor = T{1} / static_cast<T>(n_layers + 1);
+      (transposed ? args.from : args.to) = pointer(places);
     });
   });
   return out;
@@ -141,9 +177,11 @@ pybind11::dict build_info() {
 }  // namespace ans
 
 STABLE_TORCH_LIBRARY(ans_fast, m) {
-  m.def("propagate(Tensor x, Tensor indptr, Tensor indices, Tensor scale, int n_layers) -> Tensor");
-  m.def("propagate_backward(Tensor grad, Tensor indptr, Tensor indices, Tensor scale) -> Tensor");
-  m.def("propagate_mean(Tensor x, Tensor indptr, Tensor indices, Tensor scale, int n_layers) -> Tensor");
+  m.def("propagate(Tensor x, Tensor indptr, Tensor indices, Tensor scale, int n_layers, Tensor? nodes) -> Tensor");
+  m.def("propagate_backward(Tensor grad, Tensor indptr, Tensor indices, Tensor scale, Tensor? nodes) -> Tensor");
+  m.def(
+      "propagate_mean(Tensor x, Tensor indptr, Tensor indices, Tensor scale, int n_layers, Tensor? nodes, "
+      "bool transposed) -> Tensor");
   m.def(
       "sample_negatives(Tensor indptr, Tensor indices, Tensor users, int n_users, int n_items, int n_negatives, "
       "Tensor seed, int first_item) -> Tensor");

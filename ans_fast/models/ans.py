@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import _ArgumentGroup
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from ans_fast.graph import BipartiteGraph
 from ans_fast.models import losses
 from ans_fast.models.dot_product import DotProduct
 from ans_fast.models.encoders import ENCODERS
-from ans_fast.models.gather import products
+from ans_fast.models.gather import distinct, products, rows_at
 from ans_fast.models.node_table import NodeTable
 from ans_fast.models.rows import Rows
 
@@ -133,98 +133,117 @@ class ANS(DotProduct):
         """All hops of a node side by side [N, H · D]; only the first, [N, D], to predict with "ego"."""
         if self.predict_with == "ego" and not self.training:
             return self.table.weight
-        return self._hops().flatten(1)
-
-    def _hops(self) -> Tensor:
-        return self.base(self.table.weight, self.graph)
+        return self.base(self.table.weight, self.graph).flatten(1)
 
     def loss(self, batch: Rows) -> Tensor:
-        hops = self._hops()
         if self.mode == "TopK":
-            return self._pair_loss(hops, batch.users, batch.items, self.draw_negatives(batch.users))
-        if self.mode == "CTR":
-            rows = self._scores(hops, batch.users, batch.items[:, None])[:, 0]
-            own = losses.click_loss(self.loss_n, rows, batch.labels)
+            pairs = Pairs(batch.users, batch.items, self.draw_negatives(batch.users))
+        elif self.mode == "CTR":
             clicked = batch.labels.nonzero()[:, 0]
-            users, items = batch.users[clicked], batch.items[clicked]
-            pairs = self._pair_loss(hops, users, items, self.draw_negatives(users))
+            users = batch.users[clicked]
+            pairs = Pairs(users, batch.items[clicked], self.draw_negatives(users))
         else:
-            scores = self._scores(hops, batch.users, batch.items)
-            own = losses.list_loss(self.loss_n, scores, batch.n_pos, batch.n_neg)
-            pairs = self._pair_loss(hops, *pairs_of_lists(batch))
+            pairs = pairs_of_lists(batch)
+        hops = self._hops_of(batch.users, batch.items, pairs.neg_items)
+        loss = self._pair_loss(hops, pairs)
+        if self.mode == "TopK":
+            return loss
+        if self.mode == "CTR":
+            own = losses.click_loss(self.loss_n, hops.scores(batch.users, batch.items[:, None])[:, 0], batch.labels)
+        else:
+            own = losses.list_loss(self.loss_n, hops.scores(batch.users, batch.items), batch.n_pos, batch.n_neg)
         self.terms = {self.loss_n: own.detach(), **self.terms}
-        return own + pairs
+        return own + loss
 
-    def _scores(self, hops: Tensor, users: Tensor, items: Tensor) -> Tensor:
-        """users [B], items [B, C] -> [B, C], with gradients."""
-        rows = hops.index_select(0, torch.cat([users, items.flatten() + self.graph.n_users])).flatten(1)
-        u, i = rows.split([len(users), items.numel()])
-        return products(u, i.view(*items.shape, -1))
+    def _hops_of(self, users: Tensor, *items: Tensor) -> Hops:
+        """The hops of what a batch looks at: fewer to compute and to project than all, and a smaller gradient. On a GPU
+        those of all nodes, since counting distinct ids would wait for the device."""
+        graph, n_users = self.graph, self.graph.n_users
+        if users.device.type != "cpu":
+            return Hops(*self.base(self.table.weight, graph).split([n_users, graph.n_items]))
+        nodes, place = distinct(graph.n_nodes, users, *(ids + n_users for ids in items))
+        n_here = int((nodes < n_users).sum())
+        hops = self.base(self.table.weight, graph, nodes).split([n_here, len(nodes) - n_here])
+        return Hops(*hops, place[:n_users], place[n_users:] - n_here)
 
-    def _pair_loss(
-        self, hops: Tensor, users: Tensor, pos_items: Tensor, neg_items: Tensor, neg_count: Tensor | None = None
-    ) -> Tensor:
-        """loss_ANS of pairs int64 [B], [B] with negatives [B, M], of which neg_count [B] are meant."""
-        user_hops, item_hops, *ids = self._occurring(hops, users, pos_items, neg_items)
+    def _pair_loss(self, hops: Hops, pairs: Pairs) -> Tensor:
+        """loss_ANS of the pairs."""
+        users = hops.user_rows(pairs.users)
         terms = ops.ans_terms(
-            user_hops,
-            item_hops,
-            self.user_gate(user_hops.index_select(0, ids[0])),
-            self.item_gate(item_hops),
+            hops.users,
+            hops.items,
+            self.user_gate(hops.users.index_select(0, users)),
+            self.item_gate(hops.items),
             self.margin.weight[0],
             self.margin.bias,
-            *ids,
-            neg_count,
+            users,
+            hops.item_rows(pairs.pos_items),
+            hops.item_rows(pairs.neg_items),
+            pairs.neg_count,
             eps=self.eps,
             noise_scale=self.noise_scale,
         )
         parts = {"bpr": terms.bpr, "sns": terms.sns, "distance": terms.distance, "orthogonality": terms.orthogonality}
         loss = terms.bpr + self.gamma * (terms.sns + terms.distance + terms.orthogonality)
         if self.reg_weight:
-            parts["reg"] = self._reg(users, pos_items, neg_items, neg_count)
+            parts["reg"] = self._reg(pairs)
             loss = loss + self.reg_weight * parts["reg"]
-        own = self.base.own_loss(self.table.weight, self.graph, users, pos_items)
+        own = self.base.own_loss(self.table.weight, self.graph, pairs.users, pairs.pos_items)
         if own is not None:
             parts[self.base_model], loss = own, loss + own
         self.terms = {name: term.detach() for name, term in parts.items()}
         return loss
 
-    def _occurring(
-        self, hops: Tensor, users: Tensor, pos_items: Tensor, neg_items: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """The rows of users and of items that a batch looks at, and its ids among them: fewer to project, and a smaller
-        gradient. On a GPU all rows and the same ids, since counting them would wait for the device."""
-        n_users, n_items = self.graph.n_users, self.graph.n_items
-        if hops.device.type != "cpu":
-            return *hops.split([n_users, n_items]), users, pos_items, neg_items
-        ids = (users, pos_items + n_users, neg_items + n_users)
-        occurs = torch.zeros(len(hops), dtype=torch.bool)
-        for nodes in ids:
-            occurs[nodes.flatten()] = True
-        nodes, place = occurs.nonzero()[:, 0], occurs.cumsum(0) - 1
-        n_here = int(occurs[:n_users].sum())
-        rows = hops.flatten(1).index_select(0, nodes).view(-1, *hops.shape[1:])
-        users, pos_items, neg_items = (place[nodes] for nodes in ids)
-        return *rows.split([n_here, len(nodes) - n_here]), users, pos_items - n_here, neg_items - n_here
-
-    def _reg(self, users: Tensor, pos_items: Tensor, neg_items: Tensor, neg_count: Tensor | None) -> Tensor:
+    def _reg(self, pairs: Pairs) -> Tensor:
         """(|E_u| + |E_p| + |E_n|) / B; a row that comes k times counts k times, by its weight and not by copies."""
-        if neg_count is not None:
-            neg_items = neg_items[torch.arange(neg_items.shape[1], device=neg_items.device) < neg_count[:, None]]
+        neg_items = pairs.neg_items
+        if pairs.neg_count is not None:
+            neg_items = neg_items[torch.arange(neg_items.shape[1], device=neg_items.device) < pairs.neg_count[:, None]]
         user_rows, item_rows = self.table.weight.split([self.graph.n_users, self.graph.n_items])
         total = self.table.weight.new_zeros(())
-        for rows, ids in ((user_rows, users), (item_rows, pos_items), (item_rows, neg_items.flatten())):
+        for rows, ids in ((user_rows, pairs.users), (item_rows, pairs.pos_items), (item_rows, neg_items.flatten())):
             times = torch.bincount(ids, minlength=len(rows)).to(rows.dtype)
             norm = torch.linalg.vector_norm(rows * times.sqrt()[:, None])
             total = total + (norm.square() / 2 if self.require_pow else norm)
-        return total / max(len(users), 1)
+        return total / max(len(pairs.users), 1)
 
 
-def pairs_of_lists(lists: Rows) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Every clicked item with the list's other items: users [P], items [P], negatives [P, M], their number [P]."""
+class Pairs(NamedTuple):
+    """Clicks users int64 [P], pos_items int64 [P] with negatives int64 [P, M], of which neg_count int64 [P] are meant;
+    None: all."""
+
+    users: Tensor
+    pos_items: Tensor
+    neg_items: Tensor
+    neg_count: Tensor | None = None
+
+
+class Hops(NamedTuple):
+    """The hops of some users [U, H, D] and items [I, H, D], and at which row each id's are: int64 [n_users], [n_items];
+    None: at its own."""
+
+    users: Tensor
+    items: Tensor
+    user_places: Tensor | None = None
+    item_places: Tensor | None = None
+
+    def user_rows(self, ids: Tensor) -> Tensor:
+        return ids if self.user_places is None else self.user_places[ids]
+
+    def item_rows(self, ids: Tensor) -> Tensor:
+        return ids if self.item_places is None else self.item_places[ids]
+
+    def scores(self, users: Tensor, items: Tensor) -> Tensor:
+        """users int64 [B], items int64 [B, C] -> [B, C], with gradients."""
+        u = rows_at(self.users.flatten(1), self.user_rows(users))
+        return products(u, rows_at(self.items.flatten(1), self.item_rows(items)))
+
+
+def pairs_of_lists(lists: Rows) -> Pairs:
+    """Every clicked item with the list's other items."""
     column = torch.arange(lists.items.shape[1], device=lists.items.device)
     row, place = (column < lists.n_pos[:, None]).nonzero(as_tuple=True)
     n_negatives = int(lists.n_neg.max())
     at = lists.n_pos[:, None] + column[:n_negatives]
     negatives = lists.items.gather(1, at.clamp(max=lists.items.shape[1] - 1))
-    return lists.users[row], lists.items[row, place], negatives[row], lists.n_neg[row]
+    return Pairs(lists.users[row], lists.items[row, place], negatives[row], lists.n_neg[row])

@@ -18,6 +18,10 @@ class DotProduct(Recommender):
         """The vectors of all nodes [N, K], users first, with gradients."""
         raise NotImplementedError
 
+    def rows(self, ids: Tensor) -> Tensor:
+        """The vectors of nodes int64 [R]: [R, K], with gradients."""
+        return self.nodes().index_select(0, ids)
+
     @torch.no_grad()
     def precompute(self) -> tuple[Tensor, Tensor]:
         """The vectors of users [n_users, K] and items [n_items, K]."""
@@ -34,8 +38,7 @@ class DotProduct(Recommender):
     def forward(self, users: Tensor, items: Tensor, context: dict[str, Tensor]) -> Tensor:
         # one gather from one table: its backward pass fills one gradient of the table's size, not two
         ids = torch.cat([users, items.flatten() + self.graph.n_users])
-        rows = self.nodes().index_select(0, ids)
-        u, i = rows.split([len(users), items.numel()])
+        u, i = self.rows(ids).split([len(users), items.numel()])
         return products(u, i.view(*items.shape, -1))
 
 

@@ -17,9 +17,9 @@ class LightGCNEncoder(nn.Module):
         super().__init__()
         self.n_layers = n_layers
 
-    def forward(self, table: Tensor, graph: BipartiteGraph) -> Tensor:
-        """The table [N, D] -> the hops of all nodes [N, H, D]."""
-        return ops.propagate(table, graph, self.n_layers)
+    def forward(self, table: Tensor, graph: BipartiteGraph, nodes: Tensor | None = None) -> Tensor:
+        """The table [N, D] -> the hops [R, H, D] of nodes int64 [R], ascending; None: of all N."""
+        return ops.propagate(table, graph, self.n_layers, nodes)
 
     def own_loss(self, table: Tensor, graph: BipartiteGraph, users: Tensor, items: Tensor) -> Tensor | None:
         """What the base adds to the loss of clicks users int64 [B], items int64 [B]; None if nothing."""
@@ -29,8 +29,8 @@ class LightGCNEncoder(nn.Module):
 class BPRMFEncoder(LightGCNEncoder):
     """Matrix factorisation ("BPR", Rendle et al., UAI 2009): the embedding alone."""
 
-    def forward(self, table: Tensor, graph: BipartiteGraph) -> Tensor:
-        return table[:, None]
+    def forward(self, table: Tensor, graph: BipartiteGraph, nodes: Tensor | None = None) -> Tensor:
+        return (table if nodes is None else table.index_select(0, nodes))[:, None]
 
 
 class NGCFEncoder(LightGCNEncoder):
@@ -47,13 +47,13 @@ class NGCFEncoder(LightGCNEncoder):
         for layer in (*self.sums, *self.products):
             nn.init.xavier_uniform_(layer.weight)
 
-    def forward(self, table: Tensor, graph: BipartiteGraph) -> Tensor:
+    def forward(self, table: Tensor, graph: BipartiteGraph, nodes: Tensor | None = None) -> Tensor:
         hops, own = [table], table
         for sums, products in zip(self.sums, self.products, strict=True):
             near = ops.propagate(own, graph, 1)[:, 1]
             own = F.leaky_relu(sums(own + near) + products(own * near), 0.2)
             hops.append(F.normalize(own, dim=1))
-        return torch.stack(hops, 1)
+        return torch.stack(hops if nodes is None else [hop.index_select(0, nodes) for hop in hops], 1)
 
 
 class SGLEncoder(LightGCNEncoder):

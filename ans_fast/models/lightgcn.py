@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ans_fast import ops
 from ans_fast.flag_types import natural
 from ans_fast.graph import BipartiteGraph
+from ans_fast.models.gather import distinct
 from ans_fast.models.negatives import WithNegatives
 from ans_fast.models.node_table import NodeTable
 
@@ -48,3 +49,9 @@ class LightGCN(WithNegatives):
 
     def nodes(self) -> Tensor:
         return ops.propagate_mean(self.table.weight, self.graph, self.n_layers)
+
+    def rows(self, ids: Tensor) -> Tensor:
+        if ids.device.type != "cpu":  # where counting distinct ids would wait for the device
+            return super().rows(ids)
+        nodes, place = distinct(self.graph.n_nodes, ids)
+        return ops.propagate_mean(self.table.weight, self.graph, self.n_layers, nodes).index_select(0, place[ids])

@@ -10,10 +10,18 @@ from torch import Tensor
 from ans_fast import reference
 from ans_fast.graph import BipartiteGraph
 from ans_fast.ops._backend import use_reference
-from ans_fast.ops._check import FLOATS, check_dtype, check_graph_device, check_kernels, check_shape
+from ans_fast.ops._check import (
+    FLOATS,
+    check_device,
+    check_dtype,
+    check_graph_device,
+    check_ids,
+    check_kernels,
+    check_shape,
+)
 
 
-def propagate(x: Tensor, graph: BipartiteGraph, n_layers: int) -> Tensor:
+def propagate(x: Tensor, graph: BipartiteGraph, n_layers: int, nodes: Tensor | None = None) -> Tensor:
     """The rows of all nodes and of their neighbourhoods, hop by hop ("LightGCN", He et al., SIGIR 2020).
 
     out[:, 0] = x and out[:, k] = D^-1/2 A D^-1/2 out[:, k − 1], A the graph's symmetric adjacency, D its degrees. A
@@ -23,86 +31,114 @@ def propagate(x: Tensor, graph: BipartiteGraph, n_layers: int) -> Tensor:
         x: float32 or float64 [N, D], one row a node, users first; on the graph's device. Differentiable.
         graph: the graph of N nodes.
         n_layers: how many hops to add, ≥ 0.
+        nodes: int64 [R], the nodes whose rows are wanted, ascending; None: all. On the CPU fewer are less work, in the
+            last hop and in the backward pass's first.
 
     Returns:
-        [N, n_layers + 1, D], contiguous, x's dtype: hops of a node side by side.
+        [N or R, n_layers + 1, D], contiguous, x's dtype: hops of a node side by side.
 
     Raises:
         ValueError, TypeError: an argument's shape, dtype, range or device is wrong.
         RuntimeError: x is on a GPU and the CUDA kernels are not built.
     """
-    _check(x, graph, n_layers)
+    _check(x, graph, n_layers, nodes)
     if use_reference():
-        return reference.propagate(x, graph, n_layers)
+        return _only(nodes, reference.propagate(x, graph, n_layers))
     check_kernels(x.device)
-    return torch.ops.ans_fast.propagate(x.contiguous(), graph.indptr, graph.indices, graph.scale, n_layers)
+    if nodes is not None and x.device.type != "cpu":
+        return propagate(x, graph, n_layers).index_select(0, nodes)
+    return torch.ops.ans_fast.propagate(x.contiguous(), graph.indptr, graph.indices, graph.scale, n_layers, nodes)
 
 
-def propagate_mean(x: Tensor, graph: BipartiteGraph, n_layers: int) -> Tensor:
-    """The mean over the hops of `propagate`, [N, D] -> [N, D], without holding them: LightGCN's vectors.
+def propagate_mean(x: Tensor, graph: BipartiteGraph, n_layers: int, nodes: Tensor | None = None) -> Tensor:
+    """The mean over the hops of `propagate`, [N, D] -> [N or R, D], without holding them: LightGCN's vectors.
 
     Arguments and errors as in `propagate`. Differentiable; the operator is its own transpose.
     """
-    _check(x, graph, n_layers)
+    _check(x, graph, n_layers, nodes)
     if use_reference():
-        return reference.propagate(x, graph, n_layers).mean(1)
+        return _only(nodes, reference.propagate(x, graph, n_layers)).mean(1)
     check_kernels(x.device)
-    if x.device.type == "cuda":  # has no kernel of its own there
-        return propagate(x, graph, n_layers).mean(1)
-    return torch.ops.ans_fast.propagate_mean(x.contiguous(), graph.indptr, graph.indices, graph.scale, n_layers)
+    if nodes is not None and x.device.type != "cpu":
+        return propagate_mean(x, graph, n_layers).index_select(0, nodes)
+    tensors = (x.contiguous(), graph.indptr, graph.indices, graph.scale)
+    return torch.ops.ans_fast.propagate_mean(*tensors, n_layers, nodes, False)
 
 
-def _check(x: Tensor, graph: BipartiteGraph, n_layers: int) -> None:
+def _check(x: Tensor, graph: BipartiteGraph, n_layers: int, nodes: Tensor | None) -> None:
     check_shape("x", x, f"[N = {graph.n_nodes}, D]", (graph.n_nodes, None))
     dtypes = FLOATS if x.device.type == "cpu" else (*FLOATS, torch.float16, torch.bfloat16)
     check_dtype("x", x, *dtypes)
     check_graph_device(graph, "x", x)
     if n_layers < 0:
         raise ValueError(f"n_layers must be at least 0, got {n_layers}")
+    if nodes is not None:
+        check_shape("nodes", nodes, "[R]", (None,))
+        check_dtype("nodes", nodes, torch.int64)
+        check_device(x.device, nodes=nodes)
+
+
+def _only(nodes: Tensor | None, rows: Tensor) -> Tensor:
+    if nodes is None:
+        return rows
+    check_ids("nodes", nodes, len(rows))
+    return rows.index_select(0, nodes)
 
 
 @torch.library.register_fake("ans_fast::propagate")
-def _(x: Tensor, indptr: Tensor, indices: Tensor, scale: Tensor, n_layers: int) -> Tensor:
-    return x.new_empty(x.shape[0], n_layers + 1, x.shape[1])
+def _(x: Tensor, indptr: Tensor, indices: Tensor, scale: Tensor, n_layers: int, nodes: Tensor | None) -> Tensor:
+    return x.new_empty(len(x if nodes is None else nodes), n_layers + 1, x.shape[1])
 
 
 @torch.library.register_fake("ans_fast::propagate_backward")
-def _(grad: Tensor, indptr: Tensor, indices: Tensor, scale: Tensor) -> Tensor:
-    return grad.new_empty(grad.shape[0], grad.shape[2])
+def _(grad: Tensor, indptr: Tensor, indices: Tensor, scale: Tensor, nodes: Tensor | None) -> Tensor:
+    return grad.new_empty(len(scale), grad.shape[2])
 
 
 @torch.library.register_fake("ans_fast::propagate_mean")
-def _(x: Tensor, indptr: Tensor, indices: Tensor, scale: Tensor, n_layers: int) -> Tensor:
-    return torch.empty_like(x)
+def _(
+    x: Tensor, indptr: Tensor, indices: Tensor, scale: Tensor, n_layers: int, nodes: Tensor | None, transposed: bool
+) -> Tensor:
+    return x.new_empty(len(scale if transposed or nodes is None else nodes), x.shape[1])
 
 
 # Each is the other's transpose, so gradients of gradients come for free.
-def _save_graph(ctx: Any, inputs: tuple, output: Tensor) -> None:
-    ctx.save_for_backward(*inputs[1:4])
-    ctx.n_layers = inputs[4] if len(inputs) == 5 else inputs[0].shape[1] - 1
+def _save(ctx: Any, inputs: tuple, output: Tensor) -> None:
+    ctx.save_for_backward(*inputs[1:4], inputs[5])
+    ctx.n_layers = inputs[4]
 
 
 def _backward(ctx: Any, grad: Tensor) -> tuple:
     if not ctx.needs_input_grad[0]:
-        return None, None, None, None, None
-    return torch.ops.ans_fast.propagate_backward(grad.contiguous(), *ctx.saved_tensors), None, None, None, None
+        return (None,) * 6
+    return torch.ops.ans_fast.propagate_backward(grad.contiguous(), *ctx.saved_tensors), *[None] * 5
+
+
+def _save_backward(ctx: Any, inputs: tuple, output: Tensor) -> None:
+    ctx.save_for_backward(*inputs[1:])
+    ctx.n_layers = inputs[0].shape[1] - 1
 
 
 def _backward_of_backward(ctx: Any, grad: Tensor) -> tuple:
     if not ctx.needs_input_grad[0]:
-        return None, None, None, None
-    return torch.ops.ans_fast.propagate(grad.contiguous(), *ctx.saved_tensors, ctx.n_layers), None, None, None
+        return (None,) * 5
+    *graph, nodes = ctx.saved_tensors
+    return torch.ops.ans_fast.propagate(grad.contiguous(), *graph, ctx.n_layers, nodes), *[None] * 4
 
 
-torch.library.register_autograd("ans_fast::propagate", _backward, setup_context=_save_graph)
-torch.library.register_autograd("ans_fast::propagate_backward", _backward_of_backward, setup_context=_save_graph)
+def _save_mean(ctx: Any, inputs: tuple, output: Tensor) -> None:
+    _save(ctx, inputs, output)
+    ctx.transposed = inputs[6]
 
 
 def _backward_of_mean(ctx: Any, grad: Tensor) -> tuple:
     if not ctx.needs_input_grad[0]:
-        return None, None, None, None, None
-    gradient = torch.ops.ans_fast.propagate_mean(grad.contiguous(), *ctx.saved_tensors, ctx.n_layers)
-    return gradient, None, None, None, None
+        return (None,) * 7
+    *graph, nodes = ctx.saved_tensors
+    gradient = torch.ops.ans_fast.propagate_mean(grad.contiguous(), *graph, ctx.n_layers, nodes, not ctx.transposed)
+    return gradient, *[None] * 6
 
 
-torch.library.register_autograd("ans_fast::propagate_mean", _backward_of_mean, setup_context=_save_graph)
+torch.library.register_autograd("ans_fast::propagate", _backward, setup_context=_save)
+torch.library.register_autograd("ans_fast::propagate_backward", _backward_of_backward, setup_context=_save_backward)
+torch.library.register_autograd("ans_fast::propagate_mean", _backward_of_mean, setup_context=_save_mean)

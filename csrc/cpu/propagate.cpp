@@ -19,7 +19,10 @@ struct Layer {
   T* out;
   T* next;  // like table
   T factor;
+  const int32_t* holds;  // [n_nodes], or null: the table has rows only where this is 0 or more
 };
+
+inline int64_t place_of(const int32_t* places, int64_t i) { return places ? places[i] : i; }
 
 // The columns of one group, `Count` vectors from `column` on, of row i. Two neighbours at a time, to add without waiting.
 template <int Count, typename T>
@@ -32,6 +35,11 @@ inline __attribute__((always_inline)) void finish_row(const PropagateArgs<T>& a,
   for (int c = 0; c < Count; ++c) even[c] = odd[c] = Vector{};
   const int32_t* neighbour = a.graph.indices + a.graph.indptr[i];
   const int32_t* const end = a.graph.indices + a.graph.indptr[i + 1];
+  for (; layer.holds && neighbour < end; ++neighbour) {
+    if (layer.holds[*neighbour] < 0) continue;
+    const Vector* row = reinterpret_cast<const Vector*>(layer.table + *neighbour * width);
+    for (int c = 0; c < Count; ++c) even[c] += row[c];
+  }
   for (; neighbour + 1 < end; neighbour += 2) {
     const Vector* row0 = reinterpret_cast<const Vector*>(layer.table + neighbour[0] * width);
     const Vector* row1 = reinterpret_cast<const Vector*>(layer.table + neighbour[1] * width);
@@ -43,9 +51,10 @@ inline __attribute__((always_inline)) void finish_row(const PropagateArgs<T>& a,
     for (int c = 0; c < Count; ++c) even[c] += row[c];
   }
   const T scale = a.graph.scale[i];
-  const T* add = layer.add ? layer.add + i * a.add_row + column : nullptr;
+  const int64_t source = place_of(a.from, i), target = place_of(a.to, i);
+  const T* add = layer.add && source >= 0 ? layer.add + source * a.add_row + column : nullptr;
   T* next = layer.next ? layer.next + i * width : nullptr;
-  T* out = layer.out ? layer.out + i * a.out_row + column : nullptr;
+  T* out = layer.out && target >= 0 ? layer.out + target * a.out_row + column : nullptr;
   if (a.dim - column >= width) {
     for (int c = 0; c < Count; ++c) {
       Vector sum = scale * (even[c] + odd[c]);
@@ -106,27 +115,32 @@ void propagate_columns(const PropagateArgs<T>& a, int64_t column, bool* broken) 
   for (int64_t i = 0; i < graph.n_nodes; ++i) {
     const int64_t begin = graph.indptr[i], end = graph.indptr[i + 1];
     require(begin >= 0 && begin <= end && end <= graph.n_indices);
-    const T* x = a.x + i * a.x_row + column;
-    T* row = tables[0] + i * width;
-    const T scale = graph.scale[i];
-    for (int64_t d = 0; d < columns; ++d) row[d] = scale * x[d];
-    for (int64_t d = columns; d < width; ++d) row[d] = T{0};
-    if (copies) {
-      for (int64_t d = 0; d < columns; ++d) a.out[i * a.out_row + column + d] = x[d];
+    const int64_t source = place_of(a.from, i), target = place_of(a.to, i);
+    const T* x = source >= 0 ? a.x + source * a.x_row + column : nullptr;
+    if (x) {
+      T* row = tables[0] + i * width;
+      const T scale = graph.scale[i];
+      for (int64_t d = 0; d < columns; ++d) row[d] = scale * x[d];
+      for (int64_t d = columns; d < width; ++d) row[d] = T{0};
+    }
+    if (copies && target >= 0) {
+      T* out = a.out + target * a.out_row + column;
+      for (int64_t d = 0; d < columns; ++d) out[d] = x ? x[d] : T{0};
     }
   }
   for (int64_t k = 1; k <= a.n_layers; ++k) {
     const bool last = k == a.n_layers;
     const Layer<T> layer = {tables[(k - 1) % 2], a.add ? a.add + k * a.add_hop : nullptr,
                             last || a.out_hop != 0 ? a.out + k * a.out_hop : nullptr, last ? nullptr : tables[k % 2],
-                            last && a.out_hop == 0 ? a.factor : T{1}};
+                            last && a.out_hop == 0 ? a.factor : T{1}, k == 1 ? a.from : nullptr};
 #pragma omp for schedule(dynamic, 1)
     for (int64_t part = 0; part < parts; ++part) {
       if (is_broken()) continue;
       const int64_t begin = first_row(graph, part, parts), end = first_row(graph, part + 1, parts);
       if (k == 1 && column == 0) require(indices_are_sound(graph, begin, end));
       if (is_broken()) continue;
-      for (int64_t i = begin; i < end; ++i) finish_row<Count>(a, layer, column, i);
+      for (int64_t i = begin; i < end; ++i)
+        if (!last || place_of(a.to, i) >= 0) finish_row<Count>(a, layer, column, i);
     }
   }
 }

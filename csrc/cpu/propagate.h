@@ -12,7 +12,8 @@ struct GraphView {
   int64_t n_nodes, n_indices;
 };
 
-// rows[0] = x; layer k = 1 … n_layers: rows[k] = Â rows[k-1] + add[k]. A table's row i starts at pointer + i * row.
+// rows[0] = x; layer k = 1 … n_layers: rows[k] = Â rows[k-1] + add[k]. A table's row r starts at pointer + r * row; node
+// i's is r = i unless `from` or `to` says otherwise.
 template <typename T>
 struct PropagateArgs {
   GraphView graph;
@@ -24,6 +25,8 @@ struct PropagateArgs {
   T* out;  // layer k is written to out + k * out_hop; with out_hop = 0 only the last one is, times `factor`
   int64_t out_row, out_hop;
   T factor;
+  const int32_t* from;  // [n_nodes], or null: the row of x and add that is node i's; below 0 it is zeros
+  const int32_t* to;    // [n_nodes], or null: the row of out that is node i's; below 0 it is not wanted
   T* scratch;  // two tables of n_nodes * group_width<T>(dim), aligned to 64 bytes
   int n_threads;
 };

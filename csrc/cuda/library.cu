@@ -45,7 +45,14 @@ void run_propagate(const Tensor& like, const char* name, const Tensor& indptr, c
   STD_CUDA_KERNEL_LAUNCH_CHECK();
 }
 
-Tensor propagate_op(Tensor x, Tensor indptr, Tensor indices, Tensor scale, int64_t n_layers) {
+// Fewer nodes than all: in Python, since their number is not known on the host.
+void check_all(const std::optional<Tensor>& nodes) {
+  if (nodes) fail("nodes must be None on a GPU");
+}
+
+Tensor propagate_op(Tensor x, Tensor indptr, Tensor indices, Tensor scale, int64_t n_layers,
+                    std::optional<Tensor> nodes) {
+  check_all(nodes);
   check_shape(x, "x", "[N, D]", {-1, -1});
   check_range("n_layers", n_layers, 0, 1000);
   const int64_t n_nodes = x.size(0), dim = x.size(1), hops = n_layers + 1;
@@ -64,7 +71,8 @@ Tensor propagate_op(Tensor x, Tensor indptr, Tensor indices, Tensor scale, int64
 }
 
 // Horner: z = grad[:, L]; then z = Â z + grad[:, k] for k = L − 1 … 0.
-Tensor propagate_backward_op(Tensor grad, Tensor indptr, Tensor indices, Tensor scale) {
+Tensor propagate_backward_op(Tensor grad, Tensor indptr, Tensor indices, Tensor scale, std::optional<Tensor> nodes) {
+  check_all(nodes);
   check_shape(grad, "grad", "[N, H, D]", {-1, -1, -1});
   check_range("grad's number of hops", grad.size(1), 1, 1001);
   const int64_t n_nodes = grad.size(0), hops = grad.size(1), dim = grad.size(2);
@@ -84,7 +92,9 @@ Tensor propagate_backward_op(Tensor grad, Tensor indptr, Tensor indices, Tensor 
 }
 
 // Horner again: z = x; then z = Â z + x, n_layers times; the mean over hops is z / (n_layers + 1). Its own transpose.
-Tensor propagate_mean_op(Tensor x, Tensor indptr, Tensor indices, Tensor scale, int64_t n_layers) {
+Tensor propagate_mean_op(Tensor x, Tensor indptr, Tensor indices, Tensor scale, int64_t n_layers,
+                         std::optional<Tensor> nodes, [[maybe_unused]] bool transposed) {
+  check_all(nodes);
   check_shape(x, "x", "[N, D]", {-1, -1});
   check_range("n_layers", n_layers, 0, 1000);
   if (n_layers == 0) return torch::stable::clone(x);

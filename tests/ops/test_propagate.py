@@ -40,6 +40,29 @@ def test_agrees_with_the_reference(function, dim, n_layers):
             assert (have.double() - want).norm() <= tolerance * want.norm()
 
 
+@pytest.mark.parametrize("function", [ops.propagate, ops.propagate_mean])
+@pytest.mark.parametrize("n_layers", [0, 1, 2, 3])
+@pytest.mark.parametrize("nodes", [[], [0], [129], [3, 4, 60, 128], list(range(130))])
+@pytest.mark.parametrize("dim", [1, 20, 64])
+def test_some_nodes_are_rows_of_all(function, n_layers, nodes, dim):
+    graph, nodes = random_graph(50, 80, 300), torch.tensor(nodes, dtype=torch.int64)
+    x = torch.randn(130, dim, dtype=torch.float64, requires_grad=True)
+    expected = function(x, graph, n_layers).index_select(0, nodes)
+    out = function(x, graph, n_layers, nodes)
+    torch.testing.assert_close(out, expected, rtol=0, atol=1e-14)
+    weight = torch.randn_like(out)
+    grads = [torch.autograd.grad((y * weight).sum(), x)[0] for y in (out, expected)]
+    torch.testing.assert_close(*grads, rtol=0, atol=1e-13)
+    torch.testing.assert_close(reference_of(function, x, graph, n_layers).index_select(0, nodes), out)
+
+
+@pytest.mark.parametrize("function", [ops.propagate, ops.propagate_mean])
+@pytest.mark.parametrize("nodes", [[130], [-1], [4, 3], [7, 7]])
+def test_nodes_ascend_in_range(function, nodes):
+    with pytest.raises((RuntimeError, ValueError), match=r"nodes must ascend in \[0, 130\), got -?\d+ at position \d"):
+        function(torch.ones(130, 4), random_graph(50, 80, 70), 2, torch.tensor(nodes))
+
+
 def test_hops_by_hand():
     graph = BipartiteGraph([0, 0], [0, 1], 1, 3)  # one user with two items; the third item has no edge
     x = torch.tensor([[1.0], [10.0], [100.0], [1000.0]])
@@ -80,8 +103,9 @@ def test_same_bits_at_any_number_of_threads(function, threads):
 def test_gradcheck(function):
     graph = random_graph(5, 6, 15)
     x = torch.randn(11, 3, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda x: function(x, graph, 2), x)
-    assert torch.autograd.gradgradcheck(lambda x: function(x, graph, 2), x)
+    for nodes in (None, torch.tensor([2, 3, 9])):
+        assert torch.autograd.gradcheck(lambda x, nodes=nodes: function(x, graph, 2, nodes), x)
+        assert torch.autograd.gradgradcheck(lambda x, nodes=nodes: function(x, graph, 2, nodes), x)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -90,9 +114,13 @@ def test_opcheck(dtype):
     tensors = (graph.indptr, graph.indices, graph.scale)
     x = torch.randn(11, 3, dtype=dtype, requires_grad=True)
     grad = torch.randn(11, 3, 3, dtype=dtype, requires_grad=True)
-    torch.library.opcheck(torch.ops.ans_fast.propagate, (x, *tensors, 2))
-    torch.library.opcheck(torch.ops.ans_fast.propagate_mean, (x, *tensors, 2))
-    torch.library.opcheck(torch.ops.ans_fast.propagate_backward, (grad, *tensors))
+    some = torch.tensor([2, 3, 9])
+    for nodes in (None, some):
+        torch.library.opcheck(torch.ops.ans_fast.propagate, (x, *tensors, 2, nodes))
+        torch.library.opcheck(torch.ops.ans_fast.propagate_mean, (x, *tensors, 2, nodes, False))
+    torch.library.opcheck(torch.ops.ans_fast.propagate_mean, (x[:3], *tensors, 2, some, True))
+    torch.library.opcheck(torch.ops.ans_fast.propagate_backward, (grad, *tensors, None))
+    torch.library.opcheck(torch.ops.ans_fast.propagate_backward, (grad[:3], *tensors, some))
 
 
 @pytest.mark.compiles
@@ -135,14 +163,14 @@ def test_a_broken_graph_is_an_error_not_a_crash():
     call = torch.ops.ans_fast.propagate
     for indices in (graph.indices + 100, graph.indices - 130):
         with pytest.raises(ValueError, match="indices be in"):
-            call(x, graph.indptr, indices, graph.scale, 2)
+            call(x, graph.indptr, indices, graph.scale, 2, None)
     for indptr in (graph.indptr + 1, graph.indptr - 1, graph.indptr.flip(0), graph.indptr * 1000):
         with pytest.raises(ValueError, match="indptr must ascend"):
-            call(x, indptr.contiguous(), graph.indices, graph.scale, 2)
+            call(x, indptr.contiguous(), graph.indices, graph.scale, 2, None)
     with pytest.raises(ValueError, match=r"indptr must be \[N \+ 1\], got \[130\]"):
-        call(x, graph.indptr[:-1], graph.indices, graph.scale, 2)
+        call(x, graph.indptr[:-1], graph.indices, graph.scale, 2, None)
     with pytest.raises(ValueError, match="indices must be int32"):
-        call(x, graph.indptr, graph.indices.long(), graph.scale, 2)
+        call(x, graph.indptr, graph.indices.long(), graph.scale, 2, None)
 
 
 @pytest.mark.parametrize("level", ["baseline", "avx2", "avx512"])
