@@ -30,7 +30,8 @@ def torch_random() -> Iterator[None]:
         yield
 
 
-def compiled(function: Callable) -> Callable:
-    """torch.compile, for the very shapes it is called with; what was compiled before is dropped."""
+def compiled(function: Callable, dynamic: bool = False) -> Callable:
+    """torch.compile, for the very shapes it is called with, or for any if they vary; what was compiled before is
+    dropped."""
     torch.compiler.reset()
-    return torch.compile(function, dynamic=False, backend=COMPILER)
+    return torch.compile(function, dynamic=dynamic, backend=COMPILER)
