@@ -1,26 +1,13 @@
 // The four terms of augmented negative sampling over a batch, forward and backward, for float and double.
 #pragma once
 
+#include "common/args.h"
 #include "cpu/simd.h"
 
 namespace ans::cpu {
 
-// B pairs, M negatives a pair at most, H hops, D values a row. All tables are contiguous.
 template <typename T>
-struct AnsTermsArgs {
-  const T* user_hops;      // [n_users, H, D]
-  const T* item_hops;      // [n_items, H, D]
-  const T* user_gate;      // [B, H, D]
-  const T* item_gate;      // [n_items, H, D]
-  const T* margin_weight;  // [D]
-  const T* margin_bias;    // [1]
-  const int64_t* users;      // [B]
-  const int64_t* pos_items;  // [B]
-  const int64_t* neg_items;  // [B, M]
-  const int64_t* neg_count;  // [B], or null: M everywhere
-  int64_t n_users, n_items, n_pairs, n_negatives, n_hops, dim;
-  T eps, noise_scale;
-  uint64_t seed;
+struct AnsTermsArgs : AnsInputs<T, T, uint64_t> {
   T* thread_scratch;  // n_threads × thread_scratch_size
   int n_threads;
 };

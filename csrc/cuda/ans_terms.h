@@ -1,30 +1,16 @@
 // The four terms of augmented negative sampling over a batch on the GPU, forward and backward.
 #pragma once
 
+#include "common/args.h"
 #include "cuda/platform.h"
 
 namespace ans::cuda {
 
 constexpr int64_t kMaxDim = 1024;
 
-// B pairs, M negatives a pair at most, H hops, D values a row. All tables are contiguous and start at 16 bytes; T is
-// float, __nv_bfloat16 or __half, sums and saved values are float.
+// Tables start at 16 bytes; T is float, __nv_bfloat16 or __half.
 template <typename T>
-struct AnsTermsArgs {
-  const T* user_hops;        // [n_users, H, D]
-  const T* item_hops;        // [n_items, H, D]
-  const T* user_gate;        // [B, H, D]
-  const T* item_gate;        // [n_items, H, D]
-  const T* margin_weight;    // [D]
-  const T* margin_bias;      // [1]
-  const int64_t* users;      // [B]
-  const int64_t* pos_items;  // [B]
-  const int64_t* neg_items;  // [B, M]
-  const int64_t* neg_count;  // [B], or null: M everywhere
-  int64_t n_users, n_items, n_pairs, n_negatives, n_hops, dim;
-  float eps, noise_scale;
-  Seed seed;
-};
+using AnsTermsArgs = AnsInputs<T, float, Seed>;
 
 template <typename T>
 struct AnsForwardArgs : AnsTermsArgs<T> {

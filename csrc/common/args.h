@@ -1,0 +1,45 @@
+// What an operator's kernels are given, on the CPU and on the GPU alike. Seed: the number itself, or where a GPU finds it.
+#pragma once
+
+#include <cstdint>
+
+namespace ans {
+
+// B pairs, M negatives a pair at most, H hops, D values a row. All tables are contiguous. T: what tables hold; Sum: what
+// is computed with.
+template <typename T, typename Sum, typename Seed>
+struct AnsInputs {
+  const T* user_hops;        // [n_users, H, D]
+  const T* item_hops;        // [n_items, H, D]
+  const T* user_gate;        // [B, H, D]
+  const T* item_gate;        // [n_items, H, D]
+  const T* margin_weight;    // [D]
+  const T* margin_bias;      // [1]
+  const int64_t* users;      // [B]
+  const int64_t* pos_items;  // [B]
+  const int64_t* neg_items;  // [B, M]
+  const int64_t* neg_count;  // [B], or null: M everywhere
+  int64_t n_users, n_items, n_pairs, n_negatives, n_hops, dim;
+  Sum eps, noise_scale;
+  Seed seed;
+};
+
+template <typename Seed>
+struct SampleInputs {
+  const int64_t* indptr;   // [n_users + n_items + 1]
+  const int32_t* indices;  // [n_indices], ascending in each row
+  int64_t n_indices;
+  const int64_t* users;  // [n_rows]
+  int64_t n_rows, n_users, n_items, n_negatives, first_item;
+  Seed seed;
+  int64_t* out;  // [n_rows, n_negatives]
+};
+
+template <typename Seed>
+struct NoiseInputs {
+  Seed seed;
+  int64_t n_rows, dim;
+  float* out;  // [n_rows, dim]
+};
+
+}  // namespace ans
