@@ -38,7 +38,7 @@ ANS_PACKED WordPack wide_product(WordPack a, uint32_t b) {
 // Two registers' lanes in turn, from lane `from` of each on.
 template <int from, int... lane>
 ANS_PACKED WordPack::Vector zip(WordPack::Vector a, WordPack::Vector b, std::integer_sequence<int, lane...>) {
-  return __builtin_shufflevector(a, b, (from + lane / 2 + lane % 2 * WordPack::size)...);
+  return shuffle<WordPack::Vector, (from + lane / 2 + lane % 2 * WordPack::size)...>(a, b);
 }
 
 template <int... lane>

@@ -88,15 +88,25 @@ ANS_PACKED Pack<double> fast_exp(Pack<double> x) {
   return x;
 }
 
-template <int half, typename Vector, int... lane>
-ANS_PACKED Vector add_other_half(Vector x, std::integer_sequence<int, lane...>) {
-  return x + __builtin_shufflevector(x, x, (lane ^ half)...);
+// Lanes of a, and of b from a's number of lanes on.
+template <typename Mask, int... lane, typename Vector>
+ANS_PACKED Vector shuffle(Vector a, Vector b) {
+#if defined(__clang__)
+  return __builtin_shufflevector(a, b, lane...);
+#else  // GCC before 12 knows only this
+  return __builtin_shuffle(a, b, Mask{lane...});
+#endif
+}
+
+template <typename T, int half, int... lane>
+ANS_PACKED Pack<T> add_other_half(Pack<T> x, std::integer_sequence<int, lane...>) {
+  return Pack<T>(x.lanes + shuffle<typename Pack<T>::Mask, (lane ^ half)...>(x.lanes, x.lanes));
 }
 
 template <typename T, int half = Pack<T>::size / 2>
 ANS_PACKED T sum(Pack<T> x) {
   if constexpr (half == 0) return x.lanes[0];
-  else return sum<T, half / 2>(Pack<T>(add_other_half<half>(x.lanes, std::make_integer_sequence<int, Pack<T>::size>())));
+  else return sum<T, half / 2>(add_other_half<T, half>(x, std::make_integer_sequence<int, Pack<T>::size>()));
 }
 
 // V is T or Pack<T>.
