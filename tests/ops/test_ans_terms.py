@@ -113,9 +113,10 @@ def test_fused_is_the_reference(shape, ragged):
         assert error(a, b) < 1e-5
 
 
+# From D = 2 on: in one dimension all noise has one length, and rounding would decide between an item and itself.
 @settings(max_examples=40, deadline=None)
 @given(
-    st.integers(0, 6), st.integers(1, 9), st.integers(1, 5), st.integers(1, 40), st.booleans(), st.integers(0, 2**31)
+    st.integers(0, 6), st.integers(1, 9), st.integers(1, 5), st.integers(2, 40), st.booleans(), st.integers(0, 2**31)
 )
 def test_any_shape(pairs, negatives, hops, dim, ragged, seed):
     case = Case(pairs, negatives, hops, dim, ragged, seed=seed)
