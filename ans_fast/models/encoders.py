@@ -77,11 +77,12 @@ class SGLEncoder(LightGCNEncoder):
 
     def own_loss(self, table: Tensor, graph: BipartiteGraph, users: Tensor, items: Tensor) -> Tensor:
         self.views = self.views or [without_some(graph, self.DROPPED) for _ in range(2)]
-        one, two = (F.normalize(ops.propagate_mean(table, view, self.n_layers), dim=1) for view in self.views)
+        parts = [users.unique(), items.unique() + graph.n_users]
+        sizes, nodes = [len(part) for part in parts], torch.cat(parts)
+        views = (ops.propagate_mean(table, view, self.n_layers, nodes) for view in self.views)
         loss = table.new_zeros(())
-        for nodes in (users.unique(), items.unique() + graph.n_users):
-            likeness = one.index_select(0, nodes) @ two.index_select(0, nodes).t() / self.TEMPERATURE
-            loss = loss + F.cross_entropy(likeness, torch.arange(len(nodes), device=nodes.device))
+        for one, two in zip(*(F.normalize(vectors, dim=1).split(sizes) for vectors in views), strict=True):
+            loss = loss + F.cross_entropy(one @ two.t() / self.TEMPERATURE, torch.arange(len(one), device=one.device))
         return self.WEIGHT * loss
 
 
