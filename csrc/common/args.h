@@ -24,6 +24,14 @@ struct AnsInputs {
   Seed seed;
 };
 
+// A graph's rows of neighbours, and the factors that scale them.
+struct GraphView {
+  const int64_t* indptr;   // [n_nodes + 1]
+  const int32_t* indices;  // [n_indices]
+  const float* scale;      // [n_nodes]: deg^-1/2, 0 for a node without edges
+  int64_t n_nodes, n_indices;
+};
+
 template <typename Seed>
 struct SampleInputs {
   const int64_t* indptr;   // [n_users + n_items + 1]

@@ -1,16 +1,12 @@
 // Light graph convolution: every layer sums rows over a node's neighbours, scaled on both sides by deg^-1/2.
 #pragma once
 
+#include "common/args.h"
 #include "cpu/simd.h"
 
 namespace ans::cpu {
 
-struct GraphView {
-  const int64_t* indptr;   // [n_nodes + 1]
-  const int32_t* indices;  // [n_indices]
-  const float* scale;      // [n_nodes]: deg^-1/2, 0 for a node without edges
-  int64_t n_nodes, n_indices;
-};
+using ans::GraphView;
 
 // rows[0] = x; layer k = 1 … n_layers: rows[k] = Â rows[k-1] + add[k]. A table's row r starts at pointer + r * row; node
 // i's is r = i unless `from` or `to` says otherwise.

@@ -27,11 +27,7 @@ void run_propagate(const Tensor& like, const char* name, const Tensor& indptr, c
   with_row_type(like, name, [&](auto zero) {
     using T = decltype(zero);
     PropagateArgs<T> args = {};
-    args.indptr = read<int64_t>(indptr);
-    args.indices = read<int32_t>(indices);
-    args.scale = read<float>(scale);
-    args.n_nodes = n_nodes;
-    args.n_indices = indices.numel();
+    args.graph = {read<int64_t>(indptr), read<int32_t>(indices), read<float>(scale), n_nodes, indices.numel()};
     args.dim = dim;
     args.n_layers = n_layers;
     args.factor = 1.0f;

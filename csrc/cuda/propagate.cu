@@ -15,10 +15,8 @@ constexpr int kInFlight = 4;  // neighbours' rows that a lane loads before it ad
 // One layer: out[i] = factor · (scale[i] Σ_j scale[j] x[j] + add[i]).
 template <typename T>
 struct Layer {
-  const int64_t* indptr;
-  const int32_t* indices;
-  const float* scale;
-  int64_t n_nodes, n_indices, dim, chunk, n_chunks;
+  GraphView graph;
+  int64_t dim, chunk, n_chunks;
   const T* x;
   const T* add;
   T* out;
@@ -31,9 +29,9 @@ struct Layer {
 template <typename T>
 __device__ int64_t row_at(const Layer<T>& a, int64_t position) {
   int64_t low = 0;
-  for (int64_t high = a.n_nodes; low < high;) {
+  for (int64_t high = a.graph.n_nodes; low < high;) {
     const int64_t middle = (low + high) / 2;
-    if (__ldg(a.indptr + middle + 1) + middle < position) low = middle + 1;
+    if (__ldg(a.graph.indptr + middle + 1) + middle < position) low = middle + 1;
     else high = middle;
   }
   return low;
@@ -46,9 +44,9 @@ __device__ __forceinline__ void add_neighbours(const Layer<T>& a, const T* x, in
   float scale[kCount], rows[kCount][kValues];
 #pragma unroll
   for (int k = 0; k < kCount; ++k) {
-    const int32_t node = __ldg(a.indices + edge + k);
-    const bool sound = node >= 0 && node < a.n_nodes;  // a broken graph gives NaN, not a crash
-    scale[k] = sound ? __ldg(a.scale + node) : NAN;
+    const int32_t node = __ldg(a.graph.indices + edge + k);
+    const bool sound = node >= 0 && node < a.graph.n_nodes;  // a broken graph gives NaN, not a crash
+    scale[k] = sound ? __ldg(a.graph.scale + node) : NAN;
     R::load(x + (sound ? node : 0) * a.x_row, lane, dim, R::aligned(a.dim), rows[k]);
   }
 #pragma unroll
@@ -61,7 +59,7 @@ __device__ __forceinline__ void add_neighbours(const Layer<T>& a, const T* x, in
 template <typename R, typename T>
 __device__ __forceinline__ void finish_row(const Layer<T>& a, int64_t row, int64_t column, int lane, int dim,
                                            float (&total)[kValues]) {
-  const float scale = __ldg(a.scale + row);
+  const float scale = __ldg(a.graph.scale + row);
   float add[kValues] = {};
   if (a.add) R::load(a.add + row * a.add_row + column, lane, dim, R::aligned(a.dim), add);
 #pragma unroll
@@ -84,12 +82,13 @@ __global__ void __launch_bounds__(kThreads, 6) chunk_kernel(const Layer<T> a) {
   float* head = tail + a.n_chunks * a.dim;
 
   int64_t position = c * a.chunk;
-  const int64_t length = a.n_nodes + a.n_indices, end = position + a.chunk < length ? position + a.chunk : length;
+  const int64_t length = a.graph.n_nodes + a.graph.n_indices;
+  const int64_t end = position + a.chunk < length ? position + a.chunk : length;
   int64_t row = row_at(a, position), edge = position - row;
-  bool shared = row < a.n_nodes && edge > __ldg(a.indptr + row);  // an earlier chunk has some of its edges
+  bool shared = row < a.graph.n_nodes && edge > __ldg(a.graph.indptr + row);  // an earlier chunk has some of its edges
   float total[kValues] = {};
-  while (position < end && row < a.n_nodes) {
-    const int64_t row_end = __ldg(a.indptr + row + 1), room = edge + (end - position);
+  while (position < end && row < a.graph.n_nodes) {
+    const int64_t row_end = __ldg(a.graph.indptr + row + 1), room = edge + (end - position);
     const int64_t stop = row_end < room ? row_end : room;
     const int64_t first = edge;
     for (; edge + kInFlight <= stop; edge += kInFlight) add_neighbours<kInFlight, R>(a, x, edge, lane, dim, total);
@@ -104,7 +103,7 @@ __global__ void __launch_bounds__(kThreads, 6) chunk_kernel(const Layer<T> a) {
     ++row;
     ++position;
   }
-  if (row < a.n_nodes) Share::store(tail, lane, dim, Share::aligned(a.dim), total);
+  if (row < a.graph.n_nodes) Share::store(tail, lane, dim, Share::aligned(a.dim), total);
 }
 
 // Adds up the rows that cross chunks. One team a row.
@@ -114,8 +113,9 @@ __global__ void __launch_bounds__(kThreads) shared_row_kernel(const Layer<T> a) 
   using Share = typename R::Float;
   const int lane = static_cast<int>(threadIdx.x) % kTeam;
   const int64_t row = blockIdx.x * static_cast<int64_t>(kThreads / kTeam) + threadIdx.x / kTeam;
-  if (row >= a.n_nodes) return;
-  const int64_t first = (__ldg(a.indptr + row) + row) / a.chunk, last = (__ldg(a.indptr + row + 1) + row) / a.chunk;
+  if (row >= a.graph.n_nodes) return;
+  const int64_t first = (__ldg(a.graph.indptr + row) + row) / a.chunk;
+  const int64_t last = (__ldg(a.graph.indptr + row + 1) + row) / a.chunk;
   if (first == last) return;
   const int64_t column = blockIdx.y * static_cast<int64_t>(kTeam * kValues);
   const int dim = static_cast<int>(a.dim - column < kTeam * kValues ? a.dim - column : kTeam * kValues);
@@ -141,7 +141,7 @@ void run_layer(const Layer<T>& layer, cudaStream_t stream) {
     const auto slabs = static_cast<unsigned>((layer.dim + width - 1) / width);
     const auto blocks = [&](int64_t n) { return dim3(static_cast<unsigned>((n + teams - 1) / teams), slabs); };
     ANS_LAUNCH((chunk_kernel<T, R>), blocks(layer.n_chunks), dim3(kThreads), 0, stream, layer);
-    ANS_LAUNCH((shared_row_kernel<T, R>), blocks(layer.n_nodes), dim3(kThreads), 0, stream, layer);
+    ANS_LAUNCH((shared_row_kernel<T, R>), blocks(layer.graph.n_nodes), dim3(kThreads), 0, stream, layer);
   });
 }
 
@@ -160,14 +160,15 @@ int64_t propagate_chunks(int64_t n_nodes, int64_t n_indices) {
 
 template <typename T>
 void propagate(const PropagateArgs<T>& args, cudaStream_t stream) {
-  if (args.n_nodes == 0 || args.dim == 0) return;
-  Layer<T> layer = {args.indptr, args.indices, args.scale, args.n_nodes, args.n_indices, args.dim,
-                    chunk_size(args.n_nodes + args.n_indices), propagate_chunks(args.n_nodes, args.n_indices),
-                    args.x, nullptr, nullptr, args.x_row, args.add_row, 0, 1.0f, args.partials};
+  const GraphView& graph = args.graph;
+  if (graph.n_nodes == 0 || args.dim == 0) return;
+  Layer<T> layer = {graph, args.dim, chunk_size(graph.n_nodes + graph.n_indices),
+                    propagate_chunks(graph.n_nodes, graph.n_indices), args.x, nullptr, nullptr, args.x_row,
+                    args.add_row, 0, 1.0f, args.partials};
   for (int64_t k = 1; k <= args.n_layers; ++k) {
     const bool to_out = args.out_hop != 0 || k == args.n_layers;
     layer.add = args.add ? args.add + k * args.add_hop : nullptr;
-    layer.out = to_out ? args.out + k * args.out_hop : args.scratch + k % 2 * args.n_nodes * args.dim;
+    layer.out = to_out ? args.out + k * args.out_hop : args.scratch + k % 2 * graph.n_nodes * args.dim;
     layer.out_row = to_out ? args.out_row : args.dim;
     layer.factor = args.out_hop == 0 && k == args.n_layers ? args.factor : 1.0f;
     run_layer(layer, stream);

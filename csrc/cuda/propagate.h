@@ -1,6 +1,7 @@
 // Light graph convolution on the GPU: two launches a layer, work split evenly over edges and rows.
 #pragma once
 
+#include "common/args.h"
 #include "cuda/platform.h"
 
 namespace ans::cuda {
@@ -10,10 +11,8 @@ namespace ans::cuda {
 // wants them.
 template <typename T>
 struct PropagateArgs {
-  const int64_t* indptr;   // [n_nodes + 1]
-  const int32_t* indices;  // [n_indices]
-  const float* scale;      // [n_nodes]: deg^-1/2, 0 for a node without edges
-  int64_t n_nodes, n_indices, dim, n_layers;
+  GraphView graph;
+  int64_t dim, n_layers;
   const T* x;
   int64_t x_row;
   const T* add;  // of layer k: add + k * add_hop, or null for nothing
