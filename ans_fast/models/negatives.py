@@ -18,14 +18,13 @@ from ans_fast.models.base import Recommender
 from ans_fast.models.dot_product import DotProduct
 from ans_fast.models.gather import products, rows_at
 from ans_fast.models.hard_negatives import DENS, DNS, MixGCF
+from ans_fast.models.popular_items import PopularItems
 from ans_fast.models.rows import Rows
 
 if TYPE_CHECKING:
     from ans_fast.data import Dataset
 
 SAMPLINGS = ("uniform", "popularity", "DNS", "MixGCF", "DENS")
-POWER = 0.75  # of an item's clicks, in "popularity"
-TRIES = 8  # popular items looked at until one is not clicked; then a uniform one
 
 
 class WithNegatives(DotProduct):
@@ -73,6 +72,7 @@ class WithNegatives(DotProduct):
         dens = partial(DENS, emb_size, dens_gamma, dens_warmup * graph.n_edges)
         makers = {"DNS": DNS, "MixGCF": MixGCF, "DENS": dens}
         self.hard = makers[negative_sampling]() if negative_sampling in makers else None
+        self.popular = PopularItems(graph, self.first_item) if negative_sampling == "popularity" else None
 
     @classmethod
     def add_arguments(cls, group: _ArgumentGroup) -> None:
@@ -111,28 +111,7 @@ class WithNegatives(DotProduct):
 
     def draw_negatives(self, users: Tensor) -> Tensor:
         uniform = super().draw_negatives(users)
-        if self.negative_sampling != "popularity":
-            return uniform
-        weights = self.graph.degrees[self.graph.n_users :].double().pow(POWER)
-        weights[: self.first_item] = 0
-        ends = weights.cumsum(0)
-        draws = torch.rand(*uniform.shape, TRIES, dtype=torch.float64, device=users.device) * ends[-1]
-        items = torch.searchsorted(ends, draws, right=True).clamp(max=self.graph.n_items - 1)  # [B, num_neg, TRIES]
-        free = ~self._clicked(users, items)
-        first = items.gather(2, free.byte().argmax(2, keepdim=True))[..., 0]
-        return torch.where(free.any(2), first, uniform)
-
-    def _clicked(self, users: Tensor, items: Tensor) -> Tensor:
-        """Whether users [B] have clicked items [B, …]: bool [B, …]."""
-        graph = self.graph
-        if not graph.n_edges:
-            return torch.zeros_like(items, dtype=torch.bool)
-        owners = torch.repeat_interleave(
-            torch.arange(graph.n_users, device=users.device), graph.degrees[: graph.n_users]
-        )
-        pairs = owners * graph.n_items + graph.indices[: graph.n_edges] - graph.n_users  # ascending, as rows are
-        wanted = users.view(-1, *[1] * (items.dim() - 1)) * graph.n_items + items
-        return pairs[torch.searchsorted(pairs, wanted).clamp(max=len(pairs) - 1)] == wanted
+        return uniform if self.popular is None else self.popular(users, uniform)
 
     def loss(self, batch: Rows) -> Tensor:
         if self.hard is None:

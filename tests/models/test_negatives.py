@@ -7,6 +7,7 @@ import torch
 
 from ans_fast import ops
 from ans_fast.errors import UserError
+from ans_fast.graph import BipartiteGraph
 from ans_fast.models import ANS, BPRMF, LightGCN, Recommender
 from ans_fast.models.negatives import SAMPLINGS
 from ans_fast.models.rows import Rows
@@ -174,3 +175,24 @@ def test_mistakes_are_told(graph):
         BPRMF(graph, negative_sampling="DNS", mode="CTR")
     with pytest.raises(UserError, match=r"a model of its own: ANS\(graph, base_model='BPRMF'\)"):
         BPRMF(graph, negative_sampling="ANS")
+
+
+def test_popular_items_survive_moves_and_files(graph, tmp_path):
+    """Draws depend on the seed alone; what the graph says is neither in files nor left behind."""
+    model = BPRMF(graph, emb_size=4, negative_sampling="popularity", first_item=1)
+    users = torch.arange(40)
+    torch.manual_seed(3)
+    drawn = model.draw_negatives(users)
+    assert set(model.state_dict()) == set(BPRMF(graph, emb_size=4).state_dict())
+    model.save(tmp_path / "model.pt")
+    loaded = Recommender.load(tmp_path / "model.pt")
+    torch.manual_seed(3)
+    assert torch.equal(loaded.draw_negatives(users), drawn)
+    assert all(buffer.device.type == "meta" for buffer in model.to_device("meta").popular.buffers())
+
+
+def test_popular_items_of_an_empty_graph():
+    """Nothing is popular: negatives are uniform."""
+    empty = torch.zeros(0, dtype=torch.int64)
+    model = BPRMF(BipartiteGraph(empty, empty, 3, 5), emb_size=4, negative_sampling="popularity", num_neg=4)
+    assert model.draw_negatives(torch.arange(3)).shape == (3, 4)
