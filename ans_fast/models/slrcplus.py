@@ -27,19 +27,20 @@ SPAN = (1e-10, 10.0)  # of rates and widths
 
 class SLRCPlus(Sequential):
     """ "Modeling Item-Specific Temporal Dynamics of Repeat Consumption for Recommender Systems" (Wang et al., WWW 2019)
-    in ReChorus's form: relations excite as repeats do, and parameters belong to an item's category.
+    in ReChorus's form: relations excite as repeats do.
 
     A score is the base intensity (matrix factorisation with biases) plus, for every relation r by which a click of the
     user's history leads to the item, the latest one Δ time_scalars ago,
 
-        alpha_r (pi_r β_r exp(−β_r Δ) + (1 − pi_r) Normal(Δ; μ_r, σ_r)),
+        (alpha + alpha_r) (pi_r β_r exp(−β_r Δ) + (1 − pi_r) Normal(Δ; μ_r, σ_r)),
 
     a burst that fades and a bump a while later. Relation 0 is the item itself: a repeat. The others are the `r_…`
-    columns of item_meta.csv. Without that file repeats alone excite.
+    columns of item_meta.csv. Without that file repeats alone excite. alpha is one number; all that has an r is each
+    item's own or, as in early versions of ReChorus, its category's.
 
     Args:
         graph: who clicked what. emb_size: D. time_scalar: the unit of Δ, in the data's unit of time.
-        categories: int64 [n_items], from the column --category_col of item_meta.csv; None is one for all.
+        categories: int64 [n_items], by which items share parameters; None: each has its own.
         pairs, kinds: the relations, as `relation_pairs` gives them.
         training: see Sequential.
     """
@@ -60,7 +61,7 @@ class SLRCPlus(Sequential):
         super().__init__(graph, **training)
         self.emb_size, self.time_scalar = emb_size, time_scalar
         if categories is None:
-            categories = torch.zeros(graph.n_items, dtype=torch.int64)
+            categories = torch.arange(graph.n_items)
         if pairs is None or kinds is None:
             pairs = torch.arange(graph.n_items) * (graph.n_items + 1)
             kinds = torch.ones(graph.n_items, 1, dtype=torch.bool)
@@ -75,6 +76,7 @@ class SLRCPlus(Sequential):
             setattr(self, name, nn.Embedding(n_categories, kinds.shape[1]))
         for parameter in self.parameters():
             nn.init.normal_(parameter, std=0.01)
+        self.global_alpha = nn.Parameter(torch.zeros(()))
 
     @property
     def pairs(self) -> Tensor:
@@ -90,14 +92,18 @@ class SLRCPlus(Sequential):
     def add_arguments(cls, group: _ArgumentGroup) -> None:
         group.add_argument("--emb_size", type=positive_int, default=64, help="size of the embedding vectors")
         group.add_argument("--time_scalar", type=positive_int, default=8640000, help="unit of intervals, in the data's")
-        group.add_argument("--category_col", default="i_category", help="column of item_meta.csv with the categories")
+        group.add_argument(
+            "--category_col",
+            default="",
+            help="column of item_meta.csv, such as i_category: items of one value share the parameters of excitation",
+        )
         super().add_arguments(group)
 
     @classmethod
     def from_args(cls, args: Namespace, dataset: Dataset, graph: BipartiteGraph) -> SLRCPlus:
         args = Namespace(**vars(args))
         args.pairs, args.kinds = relation_pairs(dataset)
-        args.categories = item_categories(dataset, args.category_col)
+        args.categories = item_categories(dataset, args.category_col) if args.category_col else None
         return super().from_args(args, dataset, graph)
 
     def context(self, dataset: Dataset, split: str) -> dict[str, Tensor]:
@@ -134,7 +140,7 @@ class SLRCPlus(Sequential):
         beta, sigma = (beta + 1).clamp(*SPAN), (sigma + 1).clamp(*SPAN)
         burst = beta * (-beta * interval).exp()
         bump = (-((interval - mu - 1) / sigma).square() / 2).exp() / (sigma * math.sqrt(2 * math.pi))
-        excitation = alpha * ((pi + 0.5) * burst + (0.5 - pi) * bump)
+        excitation = (self.global_alpha + alpha) * ((pi + 0.5) * burst + (0.5 - pi) * bump)
         flat = excitation.new_zeros(ages.shape[0] * ages.shape[1])
         return flat.index_add(0, row * ages.shape[1] + column, excitation).view(ages.shape[:2])
 
@@ -158,13 +164,14 @@ class SLRCPlus(Sequential):
 
 def item_categories(dataset: Dataset, column: str) -> Tensor:
     """The items' categories int64 [n_items], 0 for those that item_meta.csv leaves out. Raises UserError."""
-    categories = torch.zeros(dataset.n_items, dtype=torch.int64)
     meta = dataset.item_meta
-    if meta is not None and column in meta:
-        values = meta[column]
-        if values.dtype.kind not in "iu" or (len(values) and values.min() < 0):
-            raise UserError(f"--category_col {column} of item_meta.csv must hold integers from 0, got {values.dtype}")
-        categories[torch.tensor(meta.index.to_numpy())] = torch.tensor(values.to_numpy(), dtype=torch.int64)
+    if meta is None or column not in meta:
+        raise UserError(f"--category_col: item_meta.csv of {dataset.name} has no column {column!r}")
+    values = meta[column]
+    if values.dtype.kind not in "iu" or (len(values) and values.min() < 0):
+        raise UserError(f"--category_col {column} of item_meta.csv must hold integers from 0, got {values.dtype}")
+    categories = torch.zeros(dataset.n_items, dtype=torch.int64)
+    categories[torch.tensor(meta.index.to_numpy())] = torch.tensor(values.to_numpy(), dtype=torch.int64)
     return categories
 
 

@@ -16,6 +16,7 @@ from ans_fast.models import by_name
 from ans_fast.models.item_relations import ItemRelations
 from ans_fast.models.neumf import widths_of_layers
 from ans_fast.models.rows import Query
+from ans_fast.runner.arguments import parse
 from ans_fast.runner.main import run
 
 N_USERS, N_ITEMS = 121, 61
@@ -137,6 +138,57 @@ def test_related_ages_are_those_of_a_literal_search():
                         expected[row, item, r] = history["history_ages"][row, place]
     assert relations.ages(items, history).equal(expected)
     assert relations.ages_of_all(history).equal(expected)
+
+
+@pytest.mark.parametrize("column", ["", "i_category"])
+def test_excitation_is_the_literal_sum(folder, column):
+    """Over relations, with what ReChorus initialises at 0 moved to the middle of its range; an item has its own
+    parameters, or its category's."""
+    from torch.distributions import Exponential, Normal
+
+    dataset = load(folder, "walks")
+    graph = BipartiteGraph(dataset.clicks.users, dataset.clicks.items, N_USERS, N_ITEMS)
+    args = parse(["--model_name", "SLRCPlus", "--time_scalar", "3", "--category_col", column])
+    model = by_name("SLRCPlus").from_args(args, dataset, graph)
+    assert model.alphas.weight.shape == (4 if column else N_ITEMS, 2)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_()
+        rows = torch.arange(30, 45)
+        users, items = torch.tensor(dataset.train.users)[rows], torch.randint(1, N_ITEMS, (15, 9))
+        context = {key: value[rows] for key, value in model.context(dataset, "train").items()}
+        context["related_ages"] = torch.zeros(15, 0, 2)
+        ages = model.relations.ages(items, context)
+        assert (ages >= 0).any()
+        state = model.state_dict()
+        u, i = state["u_embeddings.weight"], state["i_embeddings.weight"]
+        expected = torch.zeros(15, 9)
+        for b in range(15):
+            for c in range(9):
+                item = int(items[b, c])
+                own = (item - 1) // 15 if column else item
+                score = u[users[b]] @ i[item] + model.user_bias.weight[users[b], 0] + model.item_bias.weight[item, 0]
+                for r in range(2):
+                    if ages[b, c, r] < 0:
+                        continue
+                    interval = ages[b, c, r] / 3
+                    alpha, pi, beta, sigma, mu = (
+                        getattr(model, name).weight[own, r] for name in ("alphas", "pis", "betas", "sigmas", "mus")
+                    )
+                    fades = Exponential((beta + 1).clamp(1e-10, 10)).log_prob(interval).exp()
+                    comes = Normal(mu + 1, (sigma + 1).clamp(1e-10, 10)).log_prob(interval).exp()
+                    share = pi + 0.5
+                    score += (model.global_alpha + alpha) * (share * fades + (1 - share) * comes)
+                expected[b, c] = score
+        torch.testing.assert_close(model(users, items, context), expected)
+
+
+def test_category_column_must_be_there(folder):
+    dataset = load(folder, "walks")
+    graph = BipartiteGraph(dataset.clicks.users, dataset.clicks.items, N_USERS, N_ITEMS)
+    args = parse(["--model_name", "SLRCPlus", "--category_col", "i_kind"])
+    with pytest.raises(UserError, match="has no column 'i_kind'"):
+        by_name("SLRCPlus").from_args(args, dataset, graph)
 
 
 @pytest.mark.parametrize("text", ["[]", "[0]", "64", "[1.5]", "[64", "__import__('os')"])
