@@ -58,6 +58,7 @@ class ANS(DotProduct):
 
     name = "ANS"
     log_args = ("emb_size", "n_layers", "batch_size", "num_neg", "gamma", "reg_weight")
+    log_changes = ("base_model", "eps", "noise_scale", "require_pow", "predict_with")
     DEFAULTS: ClassVar[dict[str, Any]] = {"num_neg": 2, "l2": 1e-5}  # of flags that all models have
     collapse_hint = "lower --gamma, then --l2 and --reg_weight"
 

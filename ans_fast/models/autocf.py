@@ -55,6 +55,7 @@ class AutoCF(DotProduct):
     name = "AutoCF"
     modes = ("TopK",)
     log_args = ("emb_size", "gcn_layers", "gt_layers", "n_heads", "n_seeds", "mask_depth", "keep_rate")
+    log_changes = ("ssl_reg",)
 
     def __init__(
         self,

@@ -49,7 +49,8 @@ class Recommender(nn.Module):
 
     name: ClassVar[str]
     modes: ClassVar[tuple[str, ...]] = ("TopK", "Impression", "CTR")
-    log_args: ClassVar[tuple[str, ...]] = ()
+    log_args: ClassVar[tuple[str, ...]] = ()  # flags that the log's name holds, as ReChorus has them
+    log_changes: ClassVar[tuple[str, ...]] = ()  # flags that it holds where they are not at their default
     collapse_hint: ClassVar[str] = "lower --l2 or --lr"
 
     def __init__(
@@ -80,6 +81,11 @@ class Recommender(nn.Module):
     def defaults(cls, args: Namespace) -> dict[str, Any]:
         """Defaults that other flags change, by name; `args` has all flags, with their usual defaults."""
         return {}
+
+    @classmethod
+    def log_flags(cls, args: Namespace) -> tuple[str, ...]:
+        """The flags whose values the log's name holds: runs that differ in them have files of their own."""
+        return (*cls.log_args, *(name for name in cls.log_changes if name in args.changed))
 
     @classmethod
     def from_args(cls, args: Namespace, dataset: Dataset, graph: BipartiteGraph) -> Recommender:

@@ -24,7 +24,13 @@ from ans_fast.models.rows import Rows
 if TYPE_CHECKING:
     from ans_fast.data import Dataset
 
-SAMPLINGS = ("uniform", "popularity", "DNS", "MixGCF", "DENS")
+SAMPLINGS = {  # choices, and the flags that they look at
+    "uniform": (),
+    "popularity": (),
+    "DNS": ("n_candidates",),
+    "MixGCF": ("n_candidates",),
+    "DENS": ("n_candidates", "dens_gamma", "dens_warmup"),
+}
 
 
 class WithNegatives(DotProduct):
@@ -95,6 +101,15 @@ class WithNegatives(DotProduct):
     @classmethod
     def defaults(cls, args: Namespace) -> dict[str, Any]:
         return ANS.DEFAULTS if args.negative_sampling == "ANS" else {}
+
+    @classmethod
+    def log_flags(cls, args: Namespace) -> tuple[str, ...]:
+        names, sampling = super().log_flags(args), args.negative_sampling
+        if sampling == "uniform":
+            return names  # as ReChorus has them
+        own = ANS.log_flags(args) if sampling == "ANS" else SAMPLINGS[sampling]
+        own = [name for name in own if hasattr(args, name)]  # all but n_layers of ANS over BPRMF
+        return tuple(dict.fromkeys((*names, "negative_sampling", *own)))
 
     @classmethod
     def from_args(cls, args: Namespace, dataset: Dataset, graph: BipartiteGraph) -> Recommender:

@@ -47,6 +47,7 @@ class SLRCPlus(Sequential):
 
     name = "SLRCPlus"
     log_args = ("emb_size",)
+    log_changes = ("category_col",)
 
     def __init__(
         self,

@@ -24,7 +24,8 @@ IDLE = ("num_workers", "pin_memory", "buffer")  # ReChorus's flags that have not
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """All flags as attributes; also model (the class), mode ("TopK", …), metrics and ks as lists, main_metric filled in
-    with its cut-off main_k, and idle (given flags without effect). Raises UserError; --help prints and exits.
+    with its cut-off main_k, idle (given flags without effect) and changed (flags not at their default). Raises
+    UserError; --help prints and exits.
     """
     first = Parser(add_help=False)
     _add_start(first)
@@ -42,6 +43,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     args, _ = parser.parse_known_args(argv)
     if unknown:
         _refuse(unknown[0], parser, f"{model.name} in {mode} mode")
+    usual = parser.parse_args([])
+    args.changed = tuple(name for name, value in vars(args).items() if value != getattr(usual, name))
     args.model, args.mode = model, mode
     args.idle = [name for name in IDLE if getattr(args, name) is not None]
     args.sep = args.sep.encode().decode("unicode_escape") if "\\" in args.sep else args.sep

@@ -35,12 +35,9 @@ class Paths:
 
 
 def run_name(args: argparse.Namespace) -> str:
-    """`{model}{mode}__{dataset}__{seed}__lr={lr}__l2={l2}__…`, as ReChorus names it."""
+    """`{model}{mode}__{dataset}__{seed}__lr={lr}__l2={l2}__…`, as ReChorus names it; what it lacks follows."""
     parts = [args.model_name + args.model_mode, args.dataset, str(args.random_seed)]
-    parts += [f"{name}={getattr(args, name)}" for name in ("lr", "l2", *args.model.log_args)]
-    for name, usual in (("negative_sampling", "uniform"), ("base_model", "LightGCN")):
-        if getattr(args, name, usual) != usual:
-            parts.append(f"{name}={getattr(args, name)}")
+    parts += [f"{name}={getattr(args, name)}" for name in ("lr", "l2", *args.model.log_flags(args))]
     return "__".join(parts).replace(" ", "__").replace("/", "_")
 
 

@@ -13,7 +13,7 @@ from ans_fast.models.base import Recommender
 from ans_fast.models.rows import Rows
 from ans_fast.ops._backend import use_reference
 
-HIDDEN = {"model", "mode", "metrics", "ks", "main_k", "idle", "metric", "topk"}
+HIDDEN = {"model", "mode", "metrics", "ks", "main_k", "idle", "changed", "metric", "topk"}
 
 
 def arguments_table(args: Namespace) -> str:
