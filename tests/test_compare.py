@@ -8,7 +8,7 @@ import json
 import pytest
 
 from ans_fast.compare import table
-from ans_fast.compare.__main__ import main, make_grid, parser
+from ans_fast.compare.command import main, make_grid, parser
 from ans_fast.compare.flags import PUBLISHED, flags_of_models
 from ans_fast.errors import UserError
 from ans_fast.models import MODULES

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from datetime import datetime
@@ -14,6 +15,7 @@ from typing import Any
 import torch
 
 from ans_fast import BipartiteGraph, ops
+from ans_fast.command_line import exit_status
 from ans_fast.data import Dataset, load
 from ans_fast.errors import UserError
 from ans_fast.models.base import Recommender
@@ -28,6 +30,11 @@ from ans_fast.runner.logs import Paths, start_logging
 from ans_fast.runner.metrics import format_metrics
 from ans_fast.runner.predictions import write_predictions
 from ans_fast.runner.results import draw_curves, require_matplotlib, write_results
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs with the flags `argv` (default: those of the process); the exit status: 0, 2 for a user's error, 130."""
+    return exit_status(lambda: run(sys.argv[1:] if argv is None else argv))
 
 
 def run(argv: Sequence[str]) -> int:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from ans_fast.data import load
-from ans_fast.data.__main__ import main
+from ans_fast.data.command import main
 from tests.conftest import ROOT, real_data
 
 

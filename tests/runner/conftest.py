@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ans_fast import run
+from ans_fast.runner.main import main
+from tests.conftest import ROOT
 
 N_USERS, N_ITEMS = 60, 50
 
@@ -69,7 +70,7 @@ def go(work: Path, capsys: pytest.CaptureFixture) -> Callable[..., tuple[int, st
     """Runs the command line in this process: exit status, stdout, stderr."""
 
     def call(*flags: str) -> tuple[int, str, str]:
-        status = run.main(list(flags))
+        status = main(list(flags))
         captured = capsys.readouterr()
         return status, captured.out, captured.err
 
@@ -81,8 +82,7 @@ def start(work: Path) -> Iterator[Callable[..., subprocess.Popen]]:
     """Starts the command line in a process of its own."""
 
     def call(*flags: str) -> subprocess.Popen:
-        root = Path(run.__file__).resolve().parent.parent
-        env = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+        env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
         command = [sys.executable, "-m", "ans_fast.run", *flags]
         process = subprocess.Popen(
             command,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -127,13 +125,3 @@ def test_damaged_checkpoints(go, work: Path, damage):
     assert status == 2
     assert err.count("\n") == 1
     assert path.name in err
-
-
-@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="has no /proc")
-def test_ctrl_c_while_torch_is_imported(start):
-    process = start(*TOP)
-    while "libtorch" not in Path(f"/proc/{process.pid}/maps").read_text():
-        time.sleep(0.001)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-    assert (process.returncode, out, err) == (-signal.SIGINT, "", "")

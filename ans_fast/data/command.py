@@ -1,0 +1,124 @@
+"""The command line of data sets: prepare original downloads, convert other tools' files, describe a set."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ans_fast.command_line import Parser, exit_status
+from ans_fast.data import MODES, load
+from ans_fast.data.describe import describe, plot
+from ans_fast.data.prepare import mind, movielens
+from ans_fast.data.prepare.amazon import prepare_amazon
+from ans_fast.data.prepare.convert import convert
+from ans_fast.errors import UserError
+from ans_fast.files import atomic_file
+
+_PREPARERS = {
+    "ML_1MTOPK": lambda args, target: movielens.prepare_topk(args.raw, target, args.seed, args.utc_offset),
+    "ML_1MCTR": lambda args, target: movielens.prepare_ctr(args.raw, target, args.utc_offset),
+    "MIND": lambda args, target: mind.prepare_ctr(args.raw, target),
+    "MINDTOPK": lambda args, target: mind.prepare_topk(args.raw, target, args.seed),
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command line; returns the exit status: 0, 2 after a mistake of the user, 130 after Ctrl-C."""
+
+    def command() -> int:
+        args = _parser().parse_args(argv)
+        args.run(args)
+        return 0
+
+    return exit_status(command)
+
+
+def _parser() -> argparse.ArgumentParser:
+    about = "Prepare original downloads, convert other tools' files, describe a data set."
+    parser = Parser(prog="python -m ans_fast.data", description=about)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    add = commands.add_parser
+
+    command = add("prepare", help="turn an original download into a data set by ReChorus's published rules")
+    command.add_argument(
+        "name", help=f"{', '.join(_PREPARERS)}, or an Amazon 5-core category such as Grocery_and_Gourmet_Food"
+    )
+    command.add_argument("--raw", type=Path, required=True, help="the unpacked download: a folder, or its main file")
+    command.add_argument(
+        "--utc_offset",
+        type=float,
+        default=8,
+        help="MovieLens: whose days split the set, in hours; as published",
+    )
+    command.set_defaults(run=_prepare)
+    _add_output(command)
+
+    command = add("convert", help="turn RecBole atomic files or LightGCN adjacency lists into a Top-k data set")
+    command.add_argument(
+        "source", type=Path, help="a .inter file, or a folder with .inter files or train.txt and test.txt"
+    )
+    command.add_argument("--name", help="the new data set's name (default: the source's)")
+    command.add_argument(
+        "--split", choices=("auto", "given", "leave_one_out"), default="auto", help="auto: given if there is one"
+    )
+    command.add_argument(
+        "--neg_items",
+        type=int,
+        choices=(0, 99),
+        help="unclicked items a row of dev and test; 0: rank all items (default: 99 after leave_one_out, else 0)",
+    )
+    command.add_argument("--min_rating", type=float, help="clicks are ratings of at least this; all rows if not given")
+    command.set_defaults(run=_convert)
+    _add_output(command)
+
+    command = add("describe", help="print a data set's statistics")
+    command.add_argument("name", help="the data set, or demo")
+    command.add_argument("--path", default="data/", help="the folder that holds the data set's folder")
+    command.add_argument("--mode", choices=MODES, default="TopK", help="how to read it")
+    command.add_argument("--sep", default="\\t", help="separator of the CSV files")
+    command.add_argument(
+        "--impression_idkey", default="time", help="the column whose values make lists in Impression mode"
+    )
+    command.add_argument("--plot", type=Path, metavar="FILE.png", help="also write a picture of the distributions")
+    command.set_defaults(run=_describe)
+    return parser
+
+
+def _add_output(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--out", type=Path, default=Path("data"), help="the folder to write the data set's folder into"
+    )
+    command.add_argument("--seed", type=int, default=0, help="of the random draws")
+
+
+def _prepare(args: argparse.Namespace) -> None:
+    if not args.raw.exists():
+        raise UserError(f"--raw {args.raw} does not exist; unpack the original download there")
+    if Path(args.name).name != args.name:
+        raise UserError(f"name must be one of {', '.join(_PREPARERS)} or an Amazon category, got {args.name!r}")
+    target = args.out / args.name
+    if args.name in _PREPARERS:
+        _PREPARERS[args.name](args, target)
+    else:
+        prepare_amazon(args.name, args.raw, target, args.seed)
+    print(f"wrote {target}")
+
+
+def _convert(args: argparse.Namespace) -> None:
+    name = args.name if args.name is not None else args.source.resolve().name.removesuffix(".inter")
+    if not name or Path(name).name != name:
+        raise UserError(f"--name must be a plain folder name, got {name!r}")
+    neg_items = None if args.neg_items is None else args.neg_items > 0
+    told = convert(args.source, args.out / name, args.split, neg_items, args.min_rating, args.seed)
+    print(f"wrote {args.out / name} ({told})")
+
+
+def _describe(args: argparse.Namespace) -> None:
+    dataset = load(args.path, args.name, args.mode, args.sep, args.impression_idkey)
+    rows = describe(dataset)
+    width = max(len(what) for what, _ in rows)
+    print("\n".join(f"{what:{width}}  {figure}" for what, figure in rows))
+    if args.plot:
+        with atomic_file(args.plot) as temporary:
+            plot(dataset, temporary)
+        print(f"wrote {args.plot}")

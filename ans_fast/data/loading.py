@@ -1,0 +1,70 @@
+"""From a folder to a data set."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+from dataclasses import asdict
+from pathlib import Path
+
+from ans_fast.data.cache import cached
+from ans_fast.data.dataset import Dataset
+from ans_fast.data.demo import NAME as DEMO
+from ans_fast.data.demo import write_demo
+from ans_fast.data.impressions import ListLimits
+from ans_fast.errors import UserError
+
+MODES = ("TopK", "Impression", "CTR")
+
+
+def load(
+    path: str | Path,
+    name: str,
+    mode: str = "TopK",
+    sep: str = "\t",
+    impression_key: str = "time",
+    train_max_pos_item: int = 20,
+    train_max_neg_item: int = 20,
+    test_max_pos_item: int = 20,
+    test_max_neg_item: int = 20,
+    regenerate: bool = False,
+) -> Dataset:
+    """The data set in the folder {path}/{name}: train.csv, dev.csv, test.csv with the columns that `mode` needs.
+
+    impression_key and the four limits matter in Impression mode alone: rows of one user with one value of the column
+    impression_key are one list, of which at most so many clicked and other items are kept (`test_…` for dev too).
+    What was read of large files is kept in a cache keyed by their contents and these options; `regenerate` rebuilds it.
+    The set `demo` is generated where it is missing. Raises UserError with one line that names file, line or column.
+    """
+    if mode not in MODES:
+        raise UserError(f"mode must be one of {', '.join(MODES)}, got {mode!r}")
+    folder = _find(Path(path), name)
+    limits = ListLimits(train_max_pos_item, train_max_neg_item, test_max_pos_item, test_max_neg_item)
+
+    def read() -> Dataset:
+        from ans_fast.data import labelled, topk  # here: pandas takes longer to import than a cache to read
+
+        if mode == "TopK":
+            return topk.read_topk(name, folder, sep)
+        if mode == "CTR":
+            return labelled.read_ctr(name, folder, sep)
+        return labelled.read_impressions(name, folder, sep, impression_key, limits)
+
+    options = {"impression_key": impression_key, **asdict(limits)} if mode == "Impression" else {}
+    return cached(read, name, mode, folder, sep, options, regenerate)
+
+
+def _find(path: Path, name: str) -> Path:
+    folder = path / name
+    if name == DEMO and not folder.exists():
+        logging.info("Writing the synthetic demo set to %s", folder)
+        write_demo(folder)
+    if folder.is_dir():
+        return folder
+    there = sorted(f.parent.name for f in path.glob("*/train.csv"))
+    close = difflib.get_close_matches(name, there, n=1, cutoff=0.4)
+    raise UserError(
+        f"no data set {name!r} in {path} (no folder {folder}); "
+        + (f"there: {', '.join(there)}" if there else "no data set is there")
+        + (f"; did you mean {close[0]}?" if close else "; give its folder's parent as --path")
+    )

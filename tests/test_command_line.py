@@ -1,0 +1,41 @@
+"""How the three command lines end when Ctrl-C comes while they start."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+COMMANDS = {  # and a library whose import shows that the slow part of the start has begun
+    "run": ("--dataset none", "libtorch"),
+    "compare": ("--models POP --datasets none", "libtorch"),
+    "data": ("describe none", "numpy"),
+}
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="has no /proc")
+@pytest.mark.parametrize("name", COMMANDS)
+def test_ctrl_c_during_imports_ends_without_a_word(name, tmp_path):
+    flags, library = COMMANDS[name]
+    process = subprocess.Popen(
+        [sys.executable, "-m", f"ans_fast.{name}", *flags.split()],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # a background job may ignore it
+    )
+    while library not in Path(f"/proc/{process.pid}/maps").read_text():
+        time.sleep(0.001)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (-signal.SIGINT, "", "")
+    assert not any(tmp_path.iterdir())
