@@ -12,6 +12,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
+from ans_fast.files import atomic_file
 from benchmarks.results import Table
 
 # Okabe and Ito's colours, told apart with any colour vision; markers tell lines apart in print.
@@ -117,5 +118,6 @@ def _log(axis, axes: Axes) -> None:
 
 
 def _save(figure: plt.Figure, file: Path) -> None:
-    figure.savefig(file, dpi=150)
+    with atomic_file(file) as temporary:
+        figure.savefig(temporary, dpi=150, format="png")
     plt.close(figure)

@@ -314,6 +314,7 @@ def main() -> int:
         return 0 if run_checks()[1] else 1
     build()
     import ans_fast
+    from ans_fast.files import write_atomically
 
     name, info = torch.cuda.get_device_name(), ans_fast.build_info()
     checks, sound = run_checks()
@@ -331,8 +332,7 @@ def main() -> int:
         sound = False
         report += ["", f"The benchmark failed: {type(error).__name__}: {error}"]
     target = ROOT / "benchmarks/results" / f"gpu-{re.sub(r'[^A-Za-z0-9]+', '-', name).strip('-').lower()}.md"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text("\n".join(report) + "\n")
+    write_atomically(target, ("\n".join(report) + "\n").encode())
     print(f"wrote {target.relative_to(ROOT)}")
     return 0 if sound and clean else 1
 

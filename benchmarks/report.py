@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from ans_fast.files import write_atomically
 from benchmarks import charts, markdown
 from benchmarks.cases import ROOT
 from benchmarks.results import Table, read, write_csv
@@ -36,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     results.sort(key=lambda result: OPS.index(result.op))
     table = Table(results)
     write_csv(results, args.out / "cpu.csv")
-    (args.out / "cpu.md").write_text(markdown.render(table, results), encoding="utf-8")
+    write_atomically(args.out / "cpu.md", markdown.render(table, results).encode())
     charts.draw(table, args.out)
     print(f"{len(results)} cases are in {args.out}")
     return 0

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ans_fast.files import atomic_file
 from benchmarks.cases import THREADS
 from benchmarks.machine import device, versions
 
@@ -56,7 +57,7 @@ def read(folder: Path) -> list[Result]:
 
 
 def write_csv(results: list[Result], file: Path) -> None:
-    with file.open("w", newline="") as out:
+    with atomic_file(file) as temporary, temporary.open("w", newline="") as out:
         writer = csv.DictWriter(out, [field.name for field in fields(Result)], lineterminator="\n")
         writer.writeheader()
         writer.writerows(asdict(result) for result in results)
