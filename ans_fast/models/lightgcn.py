@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from ans_fast import ops
 from ans_fast.flag_types import natural
 from ans_fast.graph import BipartiteGraph
-from ans_fast.models.gather import distinct
 from ans_fast.models.negatives import WithNegatives
 from ans_fast.models.node_table import NodeTable
 
@@ -51,7 +50,4 @@ class LightGCN(WithNegatives):
         return ops.propagate_mean(self.table.weight, self.graph, self.n_layers)
 
     def rows(self, ids: Tensor) -> Tensor:
-        if ids.device.type != "cpu":  # where counting distinct ids would wait for the device
-            return super().rows(ids)
-        nodes, place = distinct(self.graph.n_nodes, ids)
-        return ops.propagate_mean(self.table.weight, self.graph, self.n_layers, nodes).index_select(0, place[ids])
+        return ops.propagate_mean(self.table.weight, self.graph, self.n_layers, ids)

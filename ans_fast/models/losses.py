@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -20,10 +22,10 @@ def top_k_bpr(scores: Tensor) -> Tensor:
     "Recurrent Neural Networks with Top-k Gains" (Hidasi and Karatzoglou, CIKM 2018). Harder negatives weigh more.
     """
     pos, neg = scores[:, :1], scores[:, 1:]
-    chance = (pos - neg).sigmoid()
-    if neg.shape[1] > 1:
-        chance = chance * neg.softmax(1)
-    return -chance.sum(1).clamp(1e-8, 1 - 1e-8).log().mean()
+    if neg.shape[1] == 1:  # the same of one negative, in fewer steps
+        return F.softplus(neg - pos).clamp(max=-math.log(1e-8)).mean()
+    chance = ((pos - neg).sigmoid() * neg.softmax(1)).sum(1)
+    return -chance.clamp(1e-8, 1 - 1e-8).log().mean()
 
 
 def click_loss(name: str, logits: Tensor, labels: Tensor) -> Tensor:

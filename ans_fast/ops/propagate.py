@@ -31,8 +31,8 @@ def propagate(x: Tensor, graph: BipartiteGraph, n_layers: int, nodes: Tensor | N
         x: float32 or float64 [N, D], one row a node, users first; on the graph's device. Differentiable.
         graph: the graph of N nodes.
         n_layers: how many hops to add, ≥ 0.
-        nodes: int64 [R], the nodes whose rows are wanted, ascending; None: all. On the CPU fewer are less work, in the
-            last hop and in the backward pass's first.
+        nodes: int64 [R], the nodes whose rows are wanted, in any order, also repeatedly; None: all. On the CPU fewer
+            are less work, in the last hop and in the backward pass's first.
 
     Returns:
         [N or R, n_layers + 1, D], contiguous, x's dtype: hops of a node side by side.

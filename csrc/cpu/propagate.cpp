@@ -14,40 +14,38 @@ constexpr int kLines = kVectorBytes == 16 ? 1 : 2;  // of 16-byte registers ther
 // Where a layer reads and writes. Null pointers: not wanted.
 template <typename T>
 struct Layer {
-  const T* table;  // [n_nodes, width of the group], pre-scaled
+  const T* table;  // [n_nodes, width of the group], pre-scaled; with `places` row places[i] + 1 is node i's, row 0 zeros
   const T* add;
   T* out;
   T* next;  // like table
   T factor;
-  const int32_t* holds;  // [n_nodes], or null: the table has rows only where this is 0 or more
+  const int32_t* places;  // [n_nodes] or null
 };
 
 inline int64_t place_of(const int32_t* places, int64_t i) { return places ? places[i] : i; }
 
 // The columns of one group, `Count` vectors from `column` on, of row i. Two neighbours at a time, to add without waiting.
-template <int Count, typename T>
+template <int Count, bool Placed, typename T>
 inline __attribute__((always_inline)) void finish_row(const PropagateArgs<T>& a, const Layer<T>& layer, int64_t column,
                                                       int64_t i) {
   using Vector = typename Pack<T>::Vector;
   using Loose = typename Pack<T>::Loose;
   constexpr int64_t width = Count * kVectorBytes / sizeof(T);
+  const auto row_of = [&](int64_t node) {
+    return reinterpret_cast<const Vector*>(layer.table + (Placed ? layer.places[node] + 1 : node) * width);
+  };
   Vector even[Count], odd[Count];
   for (int c = 0; c < Count; ++c) even[c] = odd[c] = Vector{};
   const int32_t* neighbour = a.graph.indices + a.graph.indptr[i];
   const int32_t* const end = a.graph.indices + a.graph.indptr[i + 1];
-  for (; layer.holds && neighbour < end; ++neighbour) {
-    if (layer.holds[*neighbour] < 0) continue;
-    const Vector* row = reinterpret_cast<const Vector*>(layer.table + *neighbour * width);
-    for (int c = 0; c < Count; ++c) even[c] += row[c];
-  }
   for (; neighbour + 1 < end; neighbour += 2) {
-    const Vector* row0 = reinterpret_cast<const Vector*>(layer.table + neighbour[0] * width);
-    const Vector* row1 = reinterpret_cast<const Vector*>(layer.table + neighbour[1] * width);
+    const Vector* row0 = row_of(neighbour[0]);
+    const Vector* row1 = row_of(neighbour[1]);
     for (int c = 0; c < Count; ++c) even[c] += row0[c];
     for (int c = 0; c < Count; ++c) odd[c] += row1[c];
   }
   if (neighbour < end) {
-    const Vector* row = reinterpret_cast<const Vector*>(layer.table + neighbour[0] * width);
+    const Vector* row = row_of(neighbour[0]);
     for (int c = 0; c < Count; ++c) even[c] += row[c];
   }
   const T scale = a.graph.scale[i];
@@ -105,12 +103,14 @@ void propagate_columns(const PropagateArgs<T>& a, int64_t column, bool* broken) 
   const GraphView& graph = a.graph;
   constexpr int64_t width = Count * kVectorBytes / sizeof(T);
   const int64_t columns = a.dim - column < width ? a.dim - column : width, parts = 16 * a.n_threads;
-  T* const tables[2] = {a.scratch, a.scratch + graph.n_nodes * width};
+  T* const tables[2] = {a.scratch, a.scratch + (graph.n_nodes + 1) * width};
   const bool copies = a.out_hop != 0 || a.n_layers == 0;
   const auto is_broken = [&] { return __atomic_load_n(broken, __ATOMIC_RELAXED); };
   const auto require = [&](bool sound) {
     if (!sound) __atomic_store_n(broken, true, __ATOMIC_RELAXED);
   };
+#pragma omp single nowait
+  for (int64_t d = 0; a.from && d < width; ++d) tables[0][d] = T{0};
 #pragma omp for schedule(static)
   for (int64_t i = 0; i < graph.n_nodes; ++i) {
     const int64_t begin = graph.indptr[i], end = graph.indptr[i + 1];
@@ -118,7 +118,7 @@ void propagate_columns(const PropagateArgs<T>& a, int64_t column, bool* broken) 
     const int64_t source = place_of(a.from, i), target = place_of(a.to, i);
     const T* x = source >= 0 ? a.x + source * a.x_row + column : nullptr;
     if (x) {
-      T* row = tables[0] + i * width;
+      T* row = tables[0] + (a.from ? source + 1 : i) * width;
       const T scale = graph.scale[i];
       for (int64_t d = 0; d < columns; ++d) row[d] = scale * x[d];
       for (int64_t d = columns; d < width; ++d) row[d] = T{0};
@@ -140,7 +140,10 @@ void propagate_columns(const PropagateArgs<T>& a, int64_t column, bool* broken) 
       if (k == 1 && column == 0) require(indices_are_sound(graph, begin, end));
       if (is_broken()) continue;
       for (int64_t i = begin; i < end; ++i)
-        if (!last || place_of(a.to, i) >= 0) finish_row<Count>(a, layer, column, i);
+        if (!last || place_of(a.to, i) >= 0) {
+          if (layer.places) finish_row<Count, true>(a, layer, column, i);
+          else finish_row<Count, false>(a, layer, column, i);
+        }
     }
   }
 }

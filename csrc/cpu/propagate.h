@@ -23,7 +23,7 @@ struct PropagateArgs {
   T factor;
   const int32_t* from;  // [n_nodes], or null: the row of x and add that is node i's; below 0 it is zeros
   const int32_t* to;    // [n_nodes], or null: the row of out that is node i's; below 0 it is not wanted
-  T* scratch;  // two tables of n_nodes * group_width<T>(dim), aligned to 64 bytes
+  T* scratch;  // two tables of (n_nodes + 1) * group_width<T>(dim), aligned to 64 bytes
   int n_threads;
 };
 
