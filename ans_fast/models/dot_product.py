@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ans_fast.models.base import Recommender
-from ans_fast.models.gather import products, rows_at
+from ans_fast.models.gather import products, products_with_first, rows_at
 from ans_fast.models.rows import Query
 from ans_fast.models.sparse import products_at
 
@@ -38,8 +38,7 @@ class DotProduct(Recommender):
     def forward(self, users: Tensor, items: Tensor, context: dict[str, Tensor]) -> Tensor:
         # one gather from one table: its backward pass fills one gradient of the table's size, not two
         ids = torch.cat([users, items.flatten() + self.graph.n_users])
-        u, i = self.rows(ids).split([len(users), items.numel()])
-        return products(u, i.view(*items.shape, -1))
+        return products_with_first(self.rows(ids), *items.shape)
 
 
 def pair_scores(users: Tensor, items: Tensor, candidates: Tensor) -> Tensor:

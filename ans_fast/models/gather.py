@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 
 def rows_at(table: Tensor, ids: Tensor) -> Tensor:
@@ -15,6 +18,33 @@ def rows_at(table: Tensor, ids: Tensor) -> Tensor:
 def products(one: Tensor, many: Tensor) -> Tensor:
     """one [B, D], many [B, C, D] -> inner products [B, C]. Products of so few rows are slow as matrix products."""
     return torch.linalg.vecdot(many, one.unsqueeze(1))
+
+
+def products_with_first(rows: Tensor, n: int, n_others: int) -> Tensor:
+    """rows [n + n · C, D], C = n_others: each of the first n with its own C of the rest -> inner products [n, C].
+
+    As `products` of the two parts, but the gradient is written once, where it belongs.
+    """
+    return _ProductsWithFirst.apply(rows, n, n_others)
+
+
+class _ProductsWithFirst(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, n: int, n_others: int) -> Tensor:
+        ctx.save_for_backward(rows)
+        ctx.shape = n, n_others, rows.shape[1]
+        return products(rows[:n], rows[n:].view(ctx.shape))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        (rows,), n, weight = ctx.saved_tensors, ctx.shape[0], grad.unsqueeze(2)
+        out = torch.empty_like(rows)
+        of_first, of_others = out[:n], out[n:].view(ctx.shape)
+        torch.mul(weight, rows[n:].view(ctx.shape), out=of_others)
+        torch.sum(of_others, 1, out=of_first)
+        torch.mul(weight, rows[:n].unsqueeze(1), out=of_others)
+        return out, None, None
 
 
 def distinct(size: int, *ids: Tensor) -> tuple[Tensor, Tensor]:
