@@ -18,7 +18,7 @@ class LightGCNEncoder(nn.Module):
         self.n_layers = n_layers
 
     def forward(self, table: Tensor, graph: BipartiteGraph, nodes: Tensor | None = None) -> Tensor:
-        """The table [N, D] -> the hops [R, H, D] of nodes int64 [R], ascending; None: of all N."""
+        """The table [N, D] -> the hops [R, H, D] of nodes int64 [R]; None: of all N."""
         return ops.propagate(table, graph, self.n_layers, nodes)
 
     def own_loss(self, table: Tensor, graph: BipartiteGraph, users: Tensor, items: Tensor) -> Tensor | None:
