@@ -21,7 +21,7 @@ def top_k_bpr(scores: Tensor) -> Tensor:
 
     "Recurrent Neural Networks with Top-k Gains" (Hidasi and Karatzoglou, CIKM 2018). Harder negatives weigh more.
     """
-    pos, neg = scores[:, :1], scores[:, 1:]
+    pos, neg = scores.split([1, scores.shape[1] - 1], 1)
     if neg.shape[1] == 1:  # the same of one negative, in fewer steps
         return F.softplus(neg - pos).clamp(max=-math.log(1e-8)).mean()
     chance = ((pos - neg).sigmoid() * neg.softmax(1)).sum(1)
