@@ -20,19 +20,21 @@ cpu::GraphView view_graph(const Tensor& indptr, const Tensor& indices, const Ten
 // Calls the kernel of `like`'s element type. `describe` fills in where rows are read and written.
 template <typename T, typename Describe>
 void run_propagate(const Tensor& like, const cpu::GraphView& graph, int64_t dim, int64_t n_layers, Describe describe) {
-  Tensor scratch = torch::stable::new_empty(like, {2 * (graph.n_nodes + 1) * cpu::group_width<T>(dim)});
   cpu::PropagateArgs<T> args = {};
   args.graph = graph;
   args.dim = dim;
   args.n_layers = n_layers;
   args.factor = T{1};
-  args.scratch = scratch.mutable_data_ptr<T>();
   args.n_threads = threads_for((graph.n_indices + graph.n_nodes) * dim, 1 << 16);
   describe(args);
+  Tensor scratch = torch::stable::new_empty(like, {cpu::scratch_size(args)});
+  args.scratch = scratch.mutable_data_ptr<T>();
   bool sound;
   if constexpr (sizeof(T) == sizeof(float)) sound = cpu::propagate_float(args);
   else sound = cpu::propagate_double(args);
-  if (!sound) fail("indptr must ascend in [0, ", graph.n_indices, "], and indices be in [0, ", graph.n_nodes, ")");
+  if (!sound)
+    fail("indptr must ascend in [0, ", graph.n_indices, "], and indices in [0, ", graph.n_nodes,
+         ") lead from users to items and back");
 }
 
 std::optional<Nodes> distinct(const std::optional<Tensor>& nodes, int64_t n_nodes) {

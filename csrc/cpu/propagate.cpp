@@ -73,52 +73,77 @@ inline __attribute__((always_inline)) void finish_row(const PropagateArgs<T>& a,
   }
 }
 
-// Whether all indices of sound rows are nodes.
-bool indices_are_sound(const GraphView& graph, int64_t begin, int64_t end) {
-  const int32_t n_nodes = static_cast<int32_t>(graph.n_nodes);
+// Rows [begin, end) of a graph: users, items, or some of them.
+struct Rows {
+  int64_t begin, end;
+};
+
+// Which rows the last layer ends with, and those that it comes from.
+struct Sides {
+  Rows ends, others;
+  Rows after(int64_t layers_left) const { return layers_left % 2 == 0 ? ends : others; }
+};
+
+bool indptr_is_sound(const GraphView& graph) {
+  bool sound = true;
+  for (int64_t i = 0; i < graph.n_nodes; ++i)
+    sound &= graph.indptr[i] >= 0 && graph.indptr[i] <= graph.indptr[i + 1] && graph.indptr[i + 1] <= graph.n_indices;
+  return sound;
+}
+
+// Whether the indices of `rows` are all among `others`.
+bool lead_to(const GraphView& graph, Rows rows, Rows others) {
   int wrong = 0;
 #pragma omp simd reduction(| : wrong)
-  for (int64_t e = graph.indptr[begin]; e < graph.indptr[end]; ++e)
-    wrong |= (graph.indices[e] < 0) | (graph.indices[e] >= n_nodes);
+  for (int64_t e = graph.indptr[rows.begin]; e < graph.indptr[rows.end]; ++e)
+    wrong |= (graph.indices[e] < others.begin) | (graph.indices[e] >= others.end);
   return wrong == 0;
 }
 
-// The first row of part `part` of `parts`: each part has about the same number of edges and rows together.
-int64_t first_row(const GraphView& graph, int64_t part, int64_t parts) {
-  if (part == parts) return graph.n_nodes;
-  const int64_t bound = (graph.n_indices + graph.n_nodes) / parts * part;
-  int64_t low = 0;
-  for (int64_t high = graph.n_nodes; low < high;) {
+// The first of `rows` that has `edges` edges, each row counting for `row_weight` more, before it.
+int64_t first_row(const GraphView& graph, Rows rows, int64_t edges, int64_t row_weight) {
+  const int64_t start = graph.indptr[rows.begin] + rows.begin * row_weight;
+  int64_t low = rows.begin;
+  for (int64_t high = rows.end; low < high;) {
     const int64_t middle = (low + high) / 2;
-    if (graph.indptr[middle] + middle < bound) low = middle + 1;
+    if (graph.indptr[middle] + middle * row_weight - start < edges) low = middle + 1;
     else high = middle;
   }
   return low;
 }
 
-// All layers of one group of columns, by all threads of a team together. A graph that is not sound sets *broken, and
-// from then on nothing follows its indices; its rows are checked by every group, its indices by the first.
+// Part `part` of `parts`: each has about the same number of edges and rows together.
+Rows part_of(const GraphView& graph, Rows rows, int64_t part, int64_t parts) {
+  const int64_t work = graph.indptr[rows.end] - graph.indptr[rows.begin] + rows.end - rows.begin;
+  const auto first = [&](int64_t k) { return k == parts ? rows.end : first_row(graph, rows, work / parts * k, 1); };
+  return {first(part), first(part + 1)};
+}
+
+// Users' rows come before items', and have half of all indices; a row without any is at home on either side.
+int64_t count_users(const GraphView& graph) {
+  return first_row(graph, {0, graph.n_nodes}, (graph.n_indices + 1) / 2, 0);
+}
+
+// One group of columns through all layers, by all threads of a team together. Every layer goes from one side to the
+// other, so that a table needs no twin. A graph that is not sound sets *broken,
+// and from then on nothing follows its indices.
 template <int Count, typename T>
-void propagate_columns(const PropagateArgs<T>& a, int64_t column, bool* broken) {
+void propagate_columns(const PropagateArgs<T>& a, int64_t column, const Sides& sides, bool* broken) {
   const GraphView& graph = a.graph;
   constexpr int64_t width = Count * kVectorBytes / sizeof(T);
-  const int64_t columns = a.dim - column < width ? a.dim - column : width, parts = 16 * a.n_threads;
-  T* const tables[2] = {a.scratch, a.scratch + (graph.n_nodes + 1) * width};
+  const int64_t columns = a.dim - column < width ? a.dim - column : width, parts = 8 * a.n_threads;
+  T* const table = a.scratch;
+  T* const first = a.from ? table + graph.n_nodes * width : table;
   const bool copies = a.out_hop != 0 || a.n_layers == 0;
-  const auto is_broken = [&] { return __atomic_load_n(broken, __ATOMIC_RELAXED); };
-  const auto require = [&](bool sound) {
-    if (!sound) __atomic_store_n(broken, true, __ATOMIC_RELAXED);
-  };
 #pragma omp single nowait
-  for (int64_t d = 0; a.from && d < width; ++d) tables[0][d] = T{0};
+  for (int64_t d = 0; a.from && d < width; ++d) first[d] = T{0};
+  const Rows start = sides.after(a.n_layers);
 #pragma omp for schedule(static)
-  for (int64_t i = 0; i < graph.n_nodes; ++i) {
-    const int64_t begin = graph.indptr[i], end = graph.indptr[i + 1];
-    require(begin >= 0 && begin <= end && end <= graph.n_indices);
+  for (int64_t i = start.begin; i < start.end; ++i) {
     const int64_t source = place_of(a.from, i), target = place_of(a.to, i);
     const T* x = source >= 0 ? a.x + source * a.x_row + column : nullptr;
     if (x) {
-      T* row = tables[0] + (a.from ? source + 1 : i) * width;
+      T* row = first + (a.from ? source + 1 : i) * width;
       const T scale = graph.scale[i];
       for (int64_t d = 0; d < columns; ++d) row[d] = scale * x[d];
       for (int64_t d = columns; d < width; ++d) row[d] = T{0};
@@ -130,16 +155,19 @@ void propagate_columns(const PropagateArgs<T>& a, int64_t column, bool* broken) 
   }
   for (int64_t k = 1; k <= a.n_layers; ++k) {
     const bool last = k == a.n_layers;
-    const Layer<T> layer = {tables[(k - 1) % 2], a.add ? a.add + k * a.add_hop : nullptr,
-                            last || a.out_hop != 0 ? a.out + k * a.out_hop : nullptr, last ? nullptr : tables[k % 2],
+    const Rows rows = sides.after(a.n_layers - k), others = sides.after(a.n_layers - k + 1);
+    const Layer<T> layer = {k == 1 ? first : table, a.add ? a.add + k * a.add_hop : nullptr,
+                            last || a.out_hop != 0 ? a.out + k * a.out_hop : nullptr, last ? nullptr : table,
                             last && a.out_hop == 0 ? a.factor : T{1}, k == 1 ? a.from : nullptr};
 #pragma omp for schedule(dynamic, 1)
     for (int64_t part = 0; part < parts; ++part) {
-      if (is_broken()) continue;
-      const int64_t begin = first_row(graph, part, parts), end = first_row(graph, part + 1, parts);
-      if (k == 1 && column == 0) require(indices_are_sound(graph, begin, end));
-      if (is_broken()) continue;
-      for (int64_t i = begin; i < end; ++i)
+      if (__atomic_load_n(broken, __ATOMIC_RELAXED)) continue;
+      const Rows some = part_of(graph, rows, part, parts);
+      if (k == 1 && column == 0 && !lead_to(graph, some, others)) {
+        __atomic_store_n(broken, true, __ATOMIC_RELAXED);
+        continue;
+      }
+      for (int64_t i = some.begin; i < some.end; ++i)
         if (!last || place_of(a.to, i) >= 0) {
           if (layer.places) finish_row<Count, true>(a, layer, column, i);
           else finish_row<Count, false>(a, layer, column, i);
@@ -148,16 +176,23 @@ void propagate_columns(const PropagateArgs<T>& a, int64_t column, bool* broken) 
   }
 }
 
-// Columns do not mix, so a group of them goes through all layers while its tables are in the cache.
+// Columns do not mix, nor do layers that end with users and layers that end with items: a group of columns on one of
+// these ways goes through all layers while its table is in the cache.
 template <typename T>
 bool propagate(const PropagateArgs<T>& a) {
   constexpr int line_vectors = 64 / kVectorBytes;
   constexpr int64_t line = 64 / sizeof(T);
+  if (!indptr_is_sound(a.graph)) return false;
+  const int64_t n_users = count_users(a.graph);
+  const Rows users = {0, n_users}, items = {n_users, a.graph.n_nodes};
+  const Sides ways[] = {{users, items}, {items, users}};
   bool broken = false;
 #pragma omp parallel num_threads(a.n_threads)
-  for (int64_t column = 0; column < a.dim; column += kLines * line) {
-    if (a.dim - column > line) propagate_columns<kLines * line_vectors>(a, column, &broken);
-    else propagate_columns<line_vectors>(a, column, &broken);
+  for (const Sides& sides : ways) {
+    for (int64_t column = 0; column < a.dim; column += kLines * line) {
+      if (a.dim - column > line) propagate_columns<kLines * line_vectors>(a, column, sides, &broken);
+      else propagate_columns<line_vectors>(a, column, sides, &broken);
+    }
   }
   return !broken;
 }

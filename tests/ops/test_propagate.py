@@ -162,8 +162,10 @@ def test_a_broken_graph_is_an_error_not_a_crash():
     graph = random_graph(50, 80, 70)
     x = torch.ones(130, 4)
     call = torch.ops.ans_fast.propagate
-    for indices in (graph.indices + 100, graph.indices - 130):
-        with pytest.raises(ValueError, match="indices be in"):
+    same_side = graph.indices.clone()
+    same_side[0] = 0
+    for indices in (graph.indices + 100, graph.indices - 130, graph.indices.flip(0), same_side):
+        with pytest.raises(ValueError, match=r"indices in \[0, 130\) lead from users to items and back"):
             call(x, graph.indptr, indices, graph.scale, 2, None)
     for indptr in (graph.indptr + 1, graph.indptr - 1, graph.indptr.flip(0), graph.indptr * 1000):
         with pytest.raises(ValueError, match="indptr must ascend"):
