@@ -125,6 +125,38 @@ def check_propagate(dim: int, dtype: torch.dtype) -> str:
     return f"relative error {max(errors):.1e}"
 
 
+def hardest_inputs(pairs: int, candidates: int, hops: int, dim: int, n_items: int, dtype: torch.dtype) -> list[Tensor]:
+    """user_rows, item_hops, candidates, item_gate, pos_gate; one negative to choose for each pair."""
+    rows = [torch.randn(n, hops, dim, device="cuda").to(dtype) for n in (pairs, n_items, n_items, pairs)]
+    return [*rows[:2], torch.randint(n_items, (pairs, 1, candidates), device="cuda"), *rows[2:]]
+
+
+def check_hardest_negatives(case: tuple, dtype: torch.dtype) -> str:
+    from ans_fast import ops, reference
+
+    inputs = hardest_inputs(*case, 90, dtype)
+    wide = [tensor.double() if tensor.is_floating_point() else tensor for tensor in inputs]
+    (user_rows, item_hops, candidates, item_gate, pos_gate), hop = wide, torch.arange(case[2], device="cuda")
+    differing = 0
+    for n in (3, 5):  # without gates, and with them
+        got, want = ops.hardest_negatives(*inputs[:n]), reference.hardest_negatives(*wide[:n])
+
+        def score(chosen: Tensor, gated: bool = n == 5) -> Tensor:
+            gate = (item_gate[chosen, hop] + pos_gate[:, None]).sigmoid() if gated else 0
+            return (user_rows[:, None] * item_hops[chosen, hop] * (1 - gate)).sum(-1)
+
+        worse = float((score(want) - score(got)).max())  # rounding may turn a near tie over
+        assert worse <= 1e-4, f"a choice scores {worse:.1e} below the best of {n} arguments"
+        differing += int((got != want).sum())
+    equal_rows = inputs[1][:1].expand_as(inputs[1]).contiguous()
+    first = ops.hardest_negatives(inputs[0], equal_rows, candidates)
+    assert torch.equal(first, candidates[..., :1].expand_as(first)), "a tie does not go to the first"
+    wrong = candidates.clone()
+    wrong[-1, 0, -1] = 90
+    assert (ops.hardest_negatives(*inputs[:2], wrong)[-1] == -1).all(), "there is a choice despite an id out of range"
+    return f"{differing} of {2 * want.numel()} choices turned over by rounding"
+
+
 def check_draws() -> str:
     from ans_fast import ops, reference
 
@@ -173,6 +205,10 @@ def all_checks() -> dict[str, Callable[[], str]]:
         for case in cases:
             checks["ans_terms B{} M{} H{} D{}".format(*case[:4]) + f" {name}"] = lambda case=case, dtype=dtype: (
                 check_ans_terms(case, dtype)
+            )
+        for case in ((5, 7, 3, 7), (700, 32, 4, 64), (9, 5, 1, 100), (6, 9, 2, 128), (5, 4, 2, 256), (90, 5, 2, 1000)):
+            checks["hardest_negatives B{} M{} H{} D{}".format(*case) + f" {name}"] = lambda case=case, dtype=dtype: (
+                check_hardest_negatives(case, dtype)
             )
         for dim in (1, 7, 64, 100, 256, 300, 512):
             checks[f"propagate D{dim} {name}"] = lambda dim=dim, dtype=dtype: check_propagate(dim, dtype)
@@ -279,6 +315,17 @@ def benchmark() -> list[str]:
         time = report(name, functions)
         # Forward reads n and its gate; backward reads them and adds to both gradients: six rows a (b, m, h).
         moved = pairs * negatives * hops * dim * 4 * 6 / 1e9
+        lines.append(f"| | rows through L2 | {moved / time * 1e3:,.0f} GB/s | |")
+
+    for gated in (False, True):
+        inputs = hardest_inputs(2048, 32, 4, 64, 8_714, torch.float32)[: 5 if gated else 3]
+        functions = {
+            "fused": lambda inputs=inputs: ops.hardest_negatives(*inputs),
+            "fused, replayed": replayed(lambda inputs=inputs: ops.hardest_negatives(*inputs)),
+            "eager": lambda inputs=inputs: reference.hardest_negatives(*inputs),
+        }
+        time = report(f"hardest_negatives B 2048 M 32 H 4 D 64{', gated' if gated else ''}", functions)
+        moved = 2048 * 32 * 4 * (64 * 4 * (2 if gated else 1) + 8) / 1e9
         lines.append(f"| | rows through L2 | {moved / time * 1e3:,.0f} GB/s | |")
 
     graph = random_graph(6_040, 3_706, 1_000_000)

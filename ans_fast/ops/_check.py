@@ -12,8 +12,6 @@ from ans_fast.ops._library import require_cuda_kernels
 if TYPE_CHECKING:
     from ans_fast.graph import BipartiteGraph
 
-FLOATS = (torch.float32, torch.float64)
-
 
 def check_shape(name: str, tensor: Tensor, shape: str, sizes: tuple[int | None, ...]) -> None:
     """ValueError unless `tensor` has these sizes (None: any); `shape` describes them in the message."""
@@ -31,6 +29,12 @@ def check_dtype(name: str, tensor: Tensor, *dtypes: torch.dtype) -> None:
     if tensor.dtype not in dtypes:
         wanted = " or ".join(str(dtype).removeprefix("torch.") for dtype in dtypes)
         raise TypeError(f"{name} must be {wanted}, got {str(tensor.dtype).removeprefix('torch.')}")
+
+
+def check_row_dtype(name: str, tensor: Tensor) -> None:
+    """TypeError unless `tensor` holds what rows of its device may hold: on a GPU also floats of 16 bits."""
+    short = () if tensor.device.type == "cpu" else (torch.float16, torch.bfloat16)
+    check_dtype(name, tensor, torch.float32, torch.float64, *short)
 
 
 def check_device(device: torch.device, **tensors: Tensor) -> None:

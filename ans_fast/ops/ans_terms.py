@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ans_fast import reference
 from ans_fast.ops._backend import use_reference
-from ans_fast.ops._check import FLOATS, check_device, check_dtype, check_ids, check_kernels, check_shape
+from ans_fast.ops._check import check_device, check_dtype, check_ids, check_kernels, check_row_dtype, check_shape
 from ans_fast.ops._seed import seed_tensor
 from ans_fast.reference import AnsTerms
 
@@ -101,8 +101,7 @@ def _check(
     if neg_count is not None:
         check_shape("neg_count", neg_count, f"[B = {pairs}]", (pairs,))
         ids["neg_count"] = neg_count
-    rows = FLOATS if user_hops.device.type == "cpu" else (*FLOATS, torch.float16, torch.bfloat16)
-    check_dtype("user_hops", user_hops, *rows)
+    check_row_dtype("user_hops", user_hops)
     for name, tensor in floats.items():
         check_dtype(name, tensor, user_hops.dtype)
     for name, tensor in ids.items():

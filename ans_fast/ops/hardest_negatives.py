@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ans_fast import reference
 from ans_fast.ops._backend import use_reference
-from ans_fast.ops._check import FLOATS, check_device, check_dtype, check_ids, check_kernels, check_shape
+from ans_fast.ops._check import check_device, check_dtype, check_ids, check_kernels, check_row_dtype, check_shape
 
 
 def hardest_negatives(
@@ -25,7 +25,8 @@ def hardest_negatives(
     matter to the pair score low.
 
     Args:
-        user_rows: [B, H, D], float32 or float64: what the pairs' items are scored by.
+        user_rows: [B, H, D], float32 or float64 (on a GPU float32, bfloat16 or float16): what the pairs' items are
+            scored by.
         item_hops: [n_items, H, D].
         candidates: int64 [B, K, M]: M items to look at for each of K negatives.
         item_gate: [n_items, H, D], all items projected for the gate, before the sigmoid; or None: no gate.
@@ -33,7 +34,8 @@ def hardest_negatives(
         rest: what whole items count for beside their gated factors; without gates it has no meaning.
 
     Returns:
-        int64 [B, K, H] of items. A choice has no gradient.
+        int64 [B, K, H] of items. A choice has no gradient. On a GPU, where ids are not checked, it is -1 among
+        candidates one of which is no item.
 
     Raises:
         ValueError, TypeError: an argument's shape, dtype, range or device is wrong.
@@ -41,11 +43,10 @@ def hardest_negatives(
     """
     _check(user_rows, item_hops, candidates, item_gate, pos_gate)
     rows = [None if t is None else t.detach() for t in (user_rows, item_hops, candidates, item_gate, pos_gate)]
-    if not use_reference():
-        check_kernels(user_rows.device)
-    if use_reference() or user_rows.device.type == "cuda":  # has no kernel of its own there
+    if use_reference():
         check_ids("candidates", candidates, item_hops.shape[0])
         return reference.hardest_negatives(*rows, rest)
+    check_kernels(user_rows.device)
     return torch.ops.ans_fast.hardest_negatives(*(None if t is None else t.contiguous() for t in rows), rest)
 
 
@@ -66,7 +67,7 @@ def _check(
         check_shape("item_gate", item_gate, f"[n_items = {items}, H = {hops}, D = {dim}]", (items, hops, dim))
         check_shape("pos_gate", pos_gate, f"[B = {pairs}, H = {hops}, D = {dim}]", (pairs, hops, dim))
         floats |= dict(item_gate=item_gate, pos_gate=pos_gate)
-    check_dtype("user_rows", user_rows, *FLOATS)
+    check_row_dtype("user_rows", user_rows)
     for name, tensor in floats.items():
         check_dtype(name, tensor, user_rows.dtype)
     check_dtype("candidates", candidates, torch.int64)

@@ -11,12 +11,12 @@ from ans_fast import reference
 from ans_fast.graph import BipartiteGraph
 from ans_fast.ops._backend import use_reference
 from ans_fast.ops._check import (
-    FLOATS,
     check_device,
     check_dtype,
     check_graph_device,
     check_ids,
     check_kernels,
+    check_row_dtype,
     check_shape,
 )
 
@@ -67,8 +67,7 @@ def propagate_mean(x: Tensor, graph: BipartiteGraph, n_layers: int, nodes: Tenso
 
 def _check(x: Tensor, graph: BipartiteGraph, n_layers: int, nodes: Tensor | None) -> None:
     check_shape("x", x, f"[N = {graph.n_nodes}, D]", (graph.n_nodes, None))
-    dtypes = FLOATS if x.device.type == "cpu" else (*FLOATS, torch.float16, torch.bfloat16)
-    check_dtype("x", x, *dtypes)
+    check_row_dtype("x", x)
     check_graph_device(graph, "x", x)
     if n_layers < 0:
         raise ValueError(f"n_layers must be at least 0, got {n_layers}")

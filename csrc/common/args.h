@@ -24,6 +24,19 @@ struct AnsInputs {
   Seed seed;
 };
 
+// B pairs, K negatives to choose for each of them, M candidates for each negative, H hops, D values a row.
+template <typename T, typename Sum>
+struct HardestInputs {
+  const T* user_rows;         // [B, H, D]
+  const T* item_hops;         // [n_items, H, D]
+  const T* item_gate;         // [n_items, H, D], or null: no gates
+  const T* pos_gate;          // [B, H, D], where there is an item_gate
+  const int64_t* candidates;  // [B, K, M]
+  int64_t n_items, n_pairs, n_chosen, n_candidates, n_hops, dim;
+  Sum rest;
+  int64_t* chosen;  // [B, K, H]
+};
+
 // A graph's rows of neighbours, and the factors that scale them.
 struct GraphView {
   const int64_t* indptr;   // [n_nodes + 1]

@@ -1,6 +1,7 @@
 // Scores rows where they lie and keeps the best id: nothing is gathered, and the scores are not stored.
 #include "cpu/hardest_negatives.h"
 
+#include "common/hardest.h"
 #include "cpu/pack.h"
 
 namespace ans::cpu {
@@ -20,24 +21,16 @@ template <typename T>
 inline T gated_score(const T* u, const T* n, const T* item_gate, const T* pos_gate, T rest, int64_t dim) {
   return sum_columns<T>(dim, [=](auto kind, int64_t d) {
     using V = decltype(kind);
-    const V gate = sigmoid(load<V>(item_gate + d) + load<V>(pos_gate + d));
-    return load<V>(u + d) * load<V>(n + d) * (V(rest) - gate);
+    return gated_element(load<V>(u + d), load<V>(n + d), load<V>(item_gate + d), load<V>(pos_gate + d), V(rest));
   });
 }
 
-// The id of the highest score among [M] candidates, the first on a tie.
-template <typename Score>
-inline int64_t best_of(const int64_t* candidates, int64_t n_candidates, Score score_of) {
-  int64_t best = candidates[0];
-  auto highest = score_of(best);
-  for (int64_t m = 1; m < n_candidates; ++m) {
-    const auto score = score_of(candidates[m]);
-    if (score > highest) {
-      highest = score;
-      best = candidates[m];
-    }
-  }
-  return best;
+// The hardest of [M] candidates.
+template <typename T, typename Score>
+inline int64_t hardest_of(const int64_t* candidates, int64_t n_candidates, Score score_of) {
+  Hardest<T> best;
+  for (int64_t m = 0; m < n_candidates; ++m) take(best, score_of(candidates[m]), candidates[m]);
+  return best.item;
 }
 
 template <typename T>
@@ -51,11 +44,11 @@ void hardest_negatives(const HardestNegativesArgs<T>& a) {
         const T *u = a.user_rows + pair * row + hop * dim, *items = a.item_hops + hop * dim;
         int64_t& chosen = a.chosen[k * a.n_hops + hop];
         if (a.item_gate == nullptr) {
-          chosen = best_of(candidates, a.n_candidates,
-                           [=](int64_t item) { return plain_score(u, items + item * row, dim); });
+          chosen = hardest_of<T>(candidates, a.n_candidates,
+                                 [=](int64_t item) { return plain_score(u, items + item * row, dim); });
         } else {
           const T *item_gate = a.item_gate + hop * dim, *pos_gate = a.pos_gate + pair * row + hop * dim, rest = a.rest;
-          chosen = best_of(candidates, a.n_candidates, [=](int64_t item) {
+          chosen = hardest_of<T>(candidates, a.n_candidates, [=](int64_t item) {
             return gated_score(u, items + item * row, item_gate + item * row, pos_gate, rest, dim);
           });
         }

@@ -8,21 +8,15 @@
 #include "common/ans_row.h"
 #include "common/philox.h"
 #include "cuda/ans_terms.h"
-#include "cuda/rows.h"
+#include "cuda/team.h"
 
 namespace ans::cuda {
-
-constexpr int kThreads = 128;
-constexpr int kWarp = 32;
-constexpr int kWarps = kThreads / kWarp;
-constexpr int kSums = 8;  // what reduce() adds up at a time, at most
 
 template <int kTeam>
 struct Unit {
   static constexpr int kSize = kTeam < kWarp ? kWarp : kTeam;
   static constexpr int kUnits = kThreads / kSize;  // a block
   static constexpr int kTeams = kSize / kTeam;     // a unit
-  static constexpr int kSharedBytes = kTeam > kWarp ? kWarps * kSums * static_cast<int>(sizeof(float)) : 0;
   static_assert(kSize <= kThreads, "a unit is at most a block");
 
   static __device__ int lane() { return static_cast<int>(threadIdx.x) % kTeam; }
@@ -31,32 +25,6 @@ struct Unit {
   static __device__ int64_t first_task() { return blockIdx.x * static_cast<int64_t>(kUnits) + threadIdx.x / kSize; }
   static __device__ int64_t stride() { return static_cast<int64_t>(gridDim.x) * kUnits; }
 };
-
-// Adds each of the values over a team's lanes; every lane gets the sums.
-template <int kTeam, int kCount>
-__device__ __forceinline__ void reduce(float (&values)[kCount]) {
-#pragma unroll
-  for (int offset = (kTeam < kWarp ? kTeam : kWarp) / 2; offset > 0; offset /= 2) {
-#pragma unroll
-    for (int i = 0; i < kCount; ++i) values[i] += __shfl_xor_sync(kAllLanes, values[i], offset);
-  }
-  if (kTeam > kWarp) {
-    static_assert(kCount <= kSums, "shared memory holds kSums values a warp");
-    float* shared = dynamic_shared<float>();
-    const int warp = static_cast<int>(threadIdx.x) / kWarp;
-    if (threadIdx.x % kWarp == 0) {
-#pragma unroll
-      for (int i = 0; i < kCount; ++i) shared[warp * kSums + i] = values[i];
-    }
-    __syncthreads();
-#pragma unroll
-    for (int i = 0; i < kCount; ++i) {
-      values[i] = shared[i];
-      for (int other = 1; other < kWarps; ++other) values[i] += shared[other * kSums + i];
-    }
-    __syncthreads();
-  }
-}
 
 // Adds each lane's values over the unit's teams; every lane gets the sums.
 template <int kTeam, int kCount>
@@ -75,16 +43,10 @@ struct Task {
   bool sound;
 };
 
-__device__ __forceinline__ int64_t in_range(int64_t id, int64_t size, bool& sound) {
-  const bool inside = id >= 0 && id < size;
-  sound = sound && inside;
-  return inside ? id : 0;
-}
-
 template <typename T>
 __device__ __forceinline__ Task task_at(const AnsTermsArgs<T>& a, int64_t index) {
   Task task;
-  task.pair = index >> 32 ? index / a.n_hops : static_cast<uint32_t>(index) / static_cast<uint32_t>(a.n_hops);
+  task.pair = quotient(index, a.n_hops);
   task.hop = index - task.pair * a.n_hops;
   task.sound = true;
   task.user = in_range(a.users[task.pair], a.n_users, task.sound);

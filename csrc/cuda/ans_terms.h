@@ -6,8 +6,6 @@
 
 namespace ans::cuda {
 
-constexpr int64_t kMaxDim = 1024;
-
 // Tables start at 16 bytes; T is float, __nv_bfloat16 or __half.
 template <typename T>
 using AnsTermsArgs = AnsInputs<T, float, Seed>;

@@ -341,7 +341,7 @@ void ans_terms_backward(const AnsBackwardArgs<T>& args, cudaStream_t stream) {
     using U = Unit<R::kTeamSize>;
     constexpr int64_t teams = kThreads / R::kTeamSize;
     ANS_LAUNCH((selected_kernel<T, R>), dim3(grid_for((n_tasks + teams - 1) / teams, 4)), dim3(kThreads),
-               U::kSharedBytes, stream, args);
+               kTeamSharedBytes<R::kTeamSize>, stream, args);
     ANS_LAUNCH((backward_kernel<T, R>), dim3(backward_blocks<R>(n_tasks)), dim3(kThreads),
                U::kUnits * (args.dim + 1) * sizeof(float), stream, args);
     if (args.hop_weights != nullptr && n_entries > 0) {

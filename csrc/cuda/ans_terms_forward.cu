@@ -128,7 +128,7 @@ void ans_terms_forward(const AnsForwardArgs<T>& args, cudaStream_t stream) {
       using R = decltype(row);
       using U = Unit<R::kTeamSize>;
       const unsigned blocks = grid_for((n_tasks + U::kUnits - 1) / U::kUnits, 4);
-      ANS_LAUNCH((forward_kernel<T, R>), dim3(blocks), dim3(kThreads), U::kSharedBytes, stream, args);
+      ANS_LAUNCH((forward_kernel<T, R>), dim3(blocks), dim3(kThreads), kTeamSharedBytes<R::kTeamSize>, stream, args);
     });
   }
   ANS_LAUNCH(mean_kernel, dim3(1), dim3(kFinishThreads), 4 * kFinishThreads * sizeof(double), stream, args.hop_terms,

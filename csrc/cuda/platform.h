@@ -55,6 +55,7 @@ inline int multiprocessors() { return simt::multiprocessors; }
 namespace ans::cuda {
 
 constexpr unsigned kAllLanes = 0xffffffffu;
+constexpr int64_t kMaxDim = 1024;  // of the longest row that a team of lanes holds (rows.h)
 
 // Blocks for `work` blocks' worth of work in kernels that stride over the grid: `a_processor` for each multiprocessor
 // at most.

@@ -135,7 +135,7 @@ struct Row {
   }
 };
 
-// Calls function(Row<T, kTeam, kFull>{}) with the smallest team that holds `dim` values, 1 ≤ dim ≤ 1024.
+// Calls function(Row<T, kTeam, kFull>{}) with the smallest team that holds `dim` values, dim ≤ kMaxDim.
 template <typename T, typename Function>
 void with_row(int64_t dim, Function function) {
   if (dim == 64) function(Row<T, 8, true>{});

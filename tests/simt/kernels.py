@@ -55,6 +55,15 @@ class NoiseArgs(ctypes.Structure):
     _fields_ = (("seed", Seed), *_fields("", "n_rows dim"), *_fields("out"))
 
 
+class HardestArgs(ctypes.Structure):
+    _fields_ = (
+        *_fields("user_rows item_hops item_gate pos_gate candidates"),
+        *_fields("", "n_items n_pairs n_chosen n_candidates n_hops dim"),
+        ("rest", c_float),
+        *_fields("chosen"),
+    )
+
+
 ANS_TABLES = "user_hops item_hops user_gate item_gate margin_weight margin_bias users pos_items neg_items neg_count"
 ANS_FIELDS = (
     *_fields(ANS_TABLES, "n_users n_items n_pairs n_negatives n_hops dim"),
@@ -172,6 +181,21 @@ def ans_noise(seed: int | Tensor, n_rows: int, dim: int) -> Tensor:
     out = unwritten(n_rows, dim)
     run("ans_noise_", NoiseArgs(seed_of(seed), n_rows, dim, _address(out)))
     return out
+
+
+def hardest_negatives(
+    user_rows: Tensor,
+    item_hops: Tensor,
+    candidates: Tensor,
+    item_gate: Tensor | None = None,
+    pos_gate: Tensor | None = None,
+    rest: float = 1.0,
+) -> Tensor:
+    chosen = unwritten(*candidates.shape[:2], user_rows.shape[1], dtype=torch.int64)
+    tensors = (user_rows, item_hops, item_gate, pos_gate, candidates)
+    sizes = (len(item_hops), *candidates.shape, *user_rows.shape[1:])
+    run(f"hardest_{NAMES[user_rows.dtype]}", HardestArgs(*map(_address, tensors), *sizes, rest, _address(chosen)))
+    return chosen
 
 
 class AnsInputs(NamedTuple):

@@ -11,13 +11,13 @@ from tests.simt.build import HERE, ROOT, sanitizer_environment
 # One of each layout of rows, both backward paths, every dtype, ids out of range, nothing to do.
 CHOSEN = (
     "(star and (7 or 64 or 300)) or (short and (260 or 72)) or D7 or D64 or D300 or out_of_range or no_pairs or "
-    "(draws and 123456789012345) or minus_one"
+    "(draws and 123456789012345) or minus_one or nothing_to_choose"
 )
 
 
 def test_no_access_out_of_bounds():
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-k", CHOSEN]
-    names = ("test_ans_terms.py", "test_propagate.py", "test_sample_negatives.py")
+    names = ("test_ans_terms.py", "test_propagate.py", "test_sample_negatives.py", "test_hardest_negatives.py")
     command += [str(HERE / name) for name in names]
     done = subprocess.run(command, cwd=ROOT, env=sanitizer_environment(), capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]

@@ -1,0 +1,99 @@
+// A team of lanes takes one (pair, negative to choose, hop) at a time: it keeps the pair's row in registers and goes
+// through the candidates in their order, so that the first of equal scores wins as on the CPU. Neighbouring teams have
+// the same candidates' next hops, which lie side by side.
+#include "cuda/hardest_negatives.h"
+
+#include "common/hardest.h"
+#include "cuda/team.h"
+
+namespace ans::cuda {
+namespace {
+
+constexpr int kBlocks = 6;  // a multiprocessor
+
+// The row of a pair and hop that a lane keeps, and where its candidates' rows are.
+template <typename T>
+struct Task {
+  float u[kValues], gate[kValues];
+  const int64_t* candidates;
+  int64_t hop;
+};
+
+// Looks at `kCount` candidates, whose rows are all on their way before the first one is scored.
+template <int kCount, bool kGated, typename R, typename T>
+__device__ __forceinline__ void score(const HardestNegativesArgs<T>& a, const Task<T>& task, int64_t m, int lane,
+                                      int dim, Hardest<float>& best, bool& sound) {
+  int64_t items[kCount];
+  float n[kCount][kValues], gates[kCount][kValues], scores[kCount] = {};
+#pragma unroll
+  for (int c = 0; c < kCount; ++c) {
+    items[c] = in_range(__ldg(task.candidates + m + c), a.n_items, sound);
+    const int64_t at = (items[c] * a.n_hops + task.hop) * a.dim;
+    R::load(a.item_hops + at, lane, dim, n[c]);
+    if (kGated) R::load(a.item_gate + at, lane, dim, gates[c]);
+  }
+#pragma unroll
+  for (int c = 0; c < kCount; ++c) {
+#pragma unroll
+    for (int i = 0; i < kValues; ++i) {
+      scores[c] += kGated ? gated_element(task.u[i], n[c][i], gates[c][i], task.gate[i], a.rest) : task.u[i] * n[c][i];
+    }
+  }
+  reduce<R::kTeamSize>(scores);
+#pragma unroll
+  for (int c = 0; c < kCount; ++c) take(best, scores[c], items[c]);
+}
+
+template <typename T, typename R, bool kGated>
+__global__ void __launch_bounds__(kThreads, kBlocks) hardest_kernel(const HardestNegativesArgs<T> a) {
+  constexpr int kTeam = R::kTeamSize, kTeams = kThreads / kTeam;
+  constexpr int kInFlight = kGated ? 2 : 4;  // candidates; as many bytes either way
+  const int lane = static_cast<int>(threadIdx.x) % kTeam, dim = static_cast<int>(a.dim);
+  const int64_t n_tasks = a.n_pairs * a.n_chosen * a.n_hops;
+  // All teams of a block go round equally often, since reduce() wants all lanes: those without a task repeat the last.
+  for (int64_t first = blockIdx.x * static_cast<int64_t>(kTeams); first < n_tasks;
+       first += static_cast<int64_t>(gridDim.x) * kTeams) {
+    const int64_t mine = first + threadIdx.x / kTeam, index = mine < n_tasks ? mine : n_tasks - 1;
+    const int64_t k = quotient(index, a.n_hops), pair = quotient(k, a.n_chosen);
+    Task<T> task;
+    task.candidates = a.candidates + k * a.n_candidates;
+    task.hop = index - k * a.n_hops;
+    const int64_t own = (pair * a.n_hops + task.hop) * a.dim;
+    R::load(a.user_rows + own, lane, dim, task.u);
+    if (kGated) R::load(a.pos_gate + own, lane, dim, task.gate);
+
+    Hardest<float> best;
+    bool sound = true;
+    int64_t m = 0;
+    for (; m + kInFlight <= a.n_candidates; m += kInFlight) {
+      score<kInFlight, kGated, R>(a, task, m, lane, dim, best, sound);
+    }
+    for (; m < a.n_candidates; ++m) score<1, kGated, R>(a, task, m, lane, dim, best, sound);
+    if (lane == 0 && mine < n_tasks) a.chosen[index] = sound ? best.item : -1;
+  }
+}
+
+}  // namespace
+
+template <typename T>
+void hardest_negatives(const HardestNegativesArgs<T>& args, cudaStream_t stream) {
+  const int64_t n_tasks = args.n_pairs * args.n_chosen * args.n_hops;
+  if (n_tasks == 0) return;
+  with_row<T>(args.dim, [&](auto row) {
+    using R = decltype(row);
+    constexpr int64_t teams = kThreads / R::kTeamSize;
+    const dim3 blocks(grid_for((n_tasks + teams - 1) / teams, kBlocks)), threads(kThreads);
+    constexpr int shared = kTeamSharedBytes<R::kTeamSize>;
+    if (args.item_gate == nullptr) {
+      ANS_LAUNCH((hardest_kernel<T, R, false>), blocks, threads, shared, stream, args);
+    } else {
+      ANS_LAUNCH((hardest_kernel<T, R, true>), blocks, threads, shared, stream, args);
+    }
+  });
+}
+
+template void hardest_negatives<float>(const HardestNegativesArgs<float>&, cudaStream_t);
+template void hardest_negatives<__nv_bfloat16>(const HardestNegativesArgs<__nv_bfloat16>&, cudaStream_t);
+template void hardest_negatives<__half>(const HardestNegativesArgs<__half>&, cudaStream_t);
+
+}  // namespace ans::cuda
