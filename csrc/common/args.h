@@ -45,6 +45,20 @@ struct GraphView {
   int64_t n_nodes, n_indices;
 };
 
+// rows[0] = x; layer k = 1 … n_layers: rows[k] = Â rows[k-1] + add[k]. A table's row i starts at pointer + i * row.
+template <typename T, typename Sum>
+struct PropagateInputs {
+  GraphView graph;
+  int64_t dim, n_layers;
+  const T* x;
+  int64_t x_row;
+  const T* add;  // of layer k: add + k * add_hop, or null for nothing
+  int64_t add_row, add_hop;
+  T* out;  // layer k is written to out + k * out_hop; with out_hop = 0 only the last one is, times `factor`
+  int64_t out_row, out_hop;
+  Sum factor;
+};
+
 template <typename Seed>
 struct SampleInputs {
   const int64_t* indptr;   // [n_users + n_items + 1]

@@ -8,22 +8,12 @@ namespace ans::cpu {
 
 using ans::GraphView;
 
-// rows[0] = x; layer k = 1 … n_layers: rows[k] = Â rows[k-1] + add[k]. A table's row r starts at pointer + r * row; node
-// i's is r = i unless `from` or `to` says otherwise.
+// Node i's row is the i-th of its table, unless `from` or `to` says otherwise.
 template <typename T>
-struct PropagateArgs {
-  GraphView graph;
-  int64_t dim, n_layers;
-  const T* x;
-  int64_t x_row;
-  const T* add;  // of layer k: add + k * add_hop, or null for nothing
-  int64_t add_row, add_hop;
-  T* out;  // layer k is written to out + k * out_hop; with out_hop = 0 only the last one is, times `factor`
-  int64_t out_row, out_hop;
-  T factor;
+struct PropagateArgs : PropagateInputs<T, T> {
   const int32_t* from;  // [n_nodes], or null: the row of x and add that is node i's; below 0 it is zeros
   const int32_t* to;    // [n_nodes], or null: the row of out that is node i's; below 0 it is not wanted
-  T* scratch;  // scratch_size(*this), aligned to 64 bytes
+  T* scratch;           // scratch_size(*this), aligned to 64 bytes
   int n_threads;
 };
 

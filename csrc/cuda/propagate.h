@@ -6,20 +6,9 @@
 
 namespace ans::cuda {
 
-// rows[0] = x; layer k = 1 … n_layers: rows[k][i] = scale[i] Σ_j scale[j] rows[k-1][j] + add[k][i] over i's neighbours j.
-// A table's row i starts at pointer + i * row; pointers are aligned to 16 bytes. The caller writes rows[0] where it
-// wants them.
+// Tables start at 16 bytes. The caller writes rows[0] where it wants them.
 template <typename T>
-struct PropagateArgs {
-  GraphView graph;
-  int64_t dim, n_layers;
-  const T* x;
-  int64_t x_row;
-  const T* add;  // of layer k: add + k * add_hop, or null for nothing
-  int64_t add_row, add_hop;
-  T* out;  // layer k is written to out + k * out_hop; with out_hop = 0 only the last one is, times `factor`
-  int64_t out_row, out_hop;
-  float factor;
+struct PropagateArgs : PropagateInputs<T, float> {
   T* scratch;       // [2, n_nodes, dim] with out_hop = 0 and several layers
   float* partials;  // [2, propagate_chunks(…), dim]
 };
