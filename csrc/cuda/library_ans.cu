@@ -1,8 +1,8 @@
 // ans_terms_forward and ans_terms_backward on CUDA tensors: checks, memory, launches. csrc/ans_terms.cpp has their
 // schemas.
 //
-// Nothing here waits for the GPU, so ids on it are not checked: a pair with one out of range gets NaN terms and gives no
-// gradient.
+// Nothing here waits for the GPU, so ids on it are not checked: a pair with one out of range gets NaN terms, and what that
+// id stands for gives no gradient.
 #include "check_ans.h"
 #include "cuda/ans_terms.h"
 #include "cuda/tensors.h"

@@ -153,6 +153,20 @@ def test_extreme_rows_give_finite_gradients(scale):
         assert all(gradient.isfinite().all() for gradient in gradients)
 
 
+@pytest.mark.parametrize("logit", [0.0, 1e-30, -1e-30, 1e-3, -1e-3, 0.0126, 1e30])
+def test_margin_logit_near_zero(logit):
+    inputs = random_inputs(4, 5, 2, 64, False)
+    inputs.margin_weight.zero_()
+    inputs.margin_bias.fill_(logit)
+    check(inputs)
+
+
+def test_noise_that_is_zero():
+    seed, row = 464938, 18  # found by trying: this row's only draw is 0
+    assert ans_fast.ops.ans_noise(seed, row + 1, 1)[row] == 0
+    check(random_inputs(12, 1, 2, 1, False), seed=seed)
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [("users", 4), ("users", -1), ("pos_items", 9), ("neg_items", 9), ("neg_items", -(2**40)), ("neg_count", 0),
@@ -171,6 +185,14 @@ def test_ids_out_of_range_give_nan_terms_and_leave_other_pairs_gradients(name, v
         user_gate = gradients[2]
         assert (user_gate[2] == 0).all() or user_gate[2].isnan().any()
         assert user_gate[[0, 1, 3]].isfinite().all()
+
+
+@pytest.mark.parametrize("m", range(5))
+def test_one_negative_out_of_range_gives_nan_terms(m):
+    inputs = random_inputs(4, 5, 2, 64, False)
+    inputs.neg_items[2, m] = 9
+    terms, _, _ = kernels.ans_terms_forward(inputs, EPS, NOISE_SCALE, SEED)
+    assert terms.isnan().all()
 
 
 def test_no_pairs():
