@@ -25,6 +25,20 @@ def test_draws(seed, n_rows, n_negatives, first_item):
     assert torch.equal(got, reference.sample_negatives(graph, users, n_negatives, torch.tensor([seed]), first_item))
 
 
+@pytest.mark.parametrize("order", [0, 1, 2])
+def test_more_rows_than_the_grid_holds_in_any_order_of_threads_and_blocks(order):
+    graph, n_rows = random_graph(20, 60, 500), 9_000  # two multiprocessors hold 8,192 threads
+    users = torch.arange(n_rows) % 20
+    kernels.library().set_order(order)
+    try:
+        draws = kernels.sample_negatives(graph.indptr, graph.indices, users, 20, 60, 3, 7, 0)
+        noise = kernels.ans_noise(7, n_rows, 3)
+    finally:
+        kernels.library().set_order(0)
+    assert torch.equal(draws, ans_fast.ops.sample_negatives(graph, users, 3, 7, 0))
+    assert torch.equal(noise, ans_fast.ops.ans_noise(7, n_rows, 3))
+
+
 def test_a_seed_in_memory_gives_the_same_draws():
     graph, users = random_graph(20, 60, 500), torch.arange(20)
     by_value, by_address = (
