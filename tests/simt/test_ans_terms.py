@@ -199,6 +199,9 @@ def test_no_pairs():
     inputs = random_inputs(4, 5, 2, 64, False)
     batch = ("user_gate", "users", "pos_items", "neg_items")
     none = inputs._replace(**{name: getattr(inputs, name)[:0] for name in batch})
-    terms, selected, _ = kernels.ans_terms_forward(none, EPS, NOISE_SCALE, SEED)
+    terms, selected, saved = kernels.ans_terms_forward(none, EPS, NOISE_SCALE, SEED)
     assert (terms == 0).all()
     assert selected.shape == (0, 2)
+    for deterministic in (False, True):
+        gradients = kernels.ans_terms_backward(GRAD_TERMS, none, EPS, NOISE_SCALE, SEED, selected, saved, deterministic)
+        assert not any(gradients[table].any() for table in (0, 1, 3))
