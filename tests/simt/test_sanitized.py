@@ -16,7 +16,8 @@ CHOSEN = (
 
 
 def test_no_access_out_of_bounds():
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-k", CHOSEN]
+    # -s: a report ends the process, and what pytest had captured of it would be lost.
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-s", "-p", "no:cacheprovider", "-k", CHOSEN]
     names = ("test_ans_terms.py", "test_propagate.py", "test_sample_negatives.py", "test_hardest_negatives.py")
     command += [str(HERE / name) for name in names]
     done = subprocess.run(command, cwd=ROOT, env=sanitizer_environment(), capture_output=True, text=True)
