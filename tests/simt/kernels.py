@@ -6,6 +6,8 @@ Outputs and scratch start as NaN (ids as a large number), so that what a kernel 
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
 from ctypes import c_float, c_int64, c_uint64, c_void_p
 from functools import cache
 from typing import NamedTuple
@@ -93,6 +95,16 @@ class BackwardArgs(ctypes.Structure):
 @cache
 def library() -> ctypes.CDLL:
     return load_kernels()
+
+
+@contextmanager
+def in_order(order: int) -> Iterator[None]:
+    """Threads and blocks run ascending (0), descending (1) or shuffled (2)."""
+    library().set_order(order)
+    try:
+        yield
+    finally:
+        library().set_order(0)
 
 
 def run(name: str, args: ctypes.Structure) -> None:

@@ -95,11 +95,8 @@ def test_short_rows(dim, dtype):
 @pytest.mark.parametrize("order", [1, 2])
 @pytest.mark.parametrize("dim", [64, 300])
 def test_other_orders_of_threads_and_blocks(dim, order):
-    kernels.library().set_order(order)
-    try:
+    with kernels.in_order(order):
         check(random_inputs(4, 6, 2, dim, True))
-    finally:
-        kernels.library().set_order(0)
 
 
 @pytest.mark.parametrize("dim", [64, 300])
@@ -108,9 +105,9 @@ def test_the_deterministic_path_gives_the_same_bits_in_any_order(dim):
     _, selected, saved = kernels.ans_terms_forward(inputs, EPS, NOISE_SCALE, SEED)
     results = []
     for order in range(3):
-        kernels.library().set_order(order)
-        results.append(kernels.ans_terms_backward(GRAD_TERMS, inputs, EPS, NOISE_SCALE, SEED, selected, saved, True))
-    kernels.library().set_order(0)
+        with kernels.in_order(order):
+            gradients = kernels.ans_terms_backward(GRAD_TERMS, inputs, EPS, NOISE_SCALE, SEED, selected, saved, True)
+        results.append(gradients)
     for other in results[1:]:
         assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
 

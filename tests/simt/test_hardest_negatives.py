@@ -71,11 +71,8 @@ def test_short_rows(dim, gates, dtype):
 @pytest.mark.parametrize("dim", [64, 300])
 def test_other_orders_of_threads_and_blocks(dim, order):
     inputs = random_inputs((6, 2, 7, 2, dim), True)
-    kernels.library().set_order(order)
-    try:
+    with kernels.in_order(order):
         got = kernels.hardest_negatives(*inputs, REST)
-    finally:
-        kernels.library().set_order(0)
     assert torch.equal(got, ops.hardest_negatives(*inputs, REST))
 
 

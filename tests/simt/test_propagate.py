@@ -30,9 +30,8 @@ def assert_close(got: torch.Tensor, want: torch.Tensor) -> None:
 
 @pytest.fixture(params=["ascending", "descending", "shuffled"])
 def order(request):
-    kernels.library().set_order(["ascending", "descending", "shuffled"].index(request.param))
-    yield
-    kernels.library().set_order(0)
+    with kernels.in_order(["ascending", "descending", "shuffled"].index(request.param)):
+        yield
 
 
 GRAPHS = {

@@ -29,12 +29,9 @@ def test_draws(seed, n_rows, n_negatives, first_item):
 def test_more_rows_than_the_grid_holds_in_any_order_of_threads_and_blocks(order):
     graph, n_rows = random_graph(20, 60, 500), 9_000  # two multiprocessors hold 8,192 threads
     users = torch.arange(n_rows) % 20
-    kernels.library().set_order(order)
-    try:
+    with kernels.in_order(order):
         draws = kernels.sample_negatives(graph.indptr, graph.indices, users, 20, 60, 3, 7, 0)
         noise = kernels.ans_noise(7, n_rows, 3)
-    finally:
-        kernels.library().set_order(0)
     assert torch.equal(draws, ans_fast.ops.sample_negatives(graph, users, 3, 7, 0))
     assert torch.equal(noise, ans_fast.ops.ans_noise(7, n_rows, 3))
 
