@@ -125,8 +125,8 @@ int64_t count_users(const GraphView& graph) {
 }
 
 // One group of columns through all layers, by all threads of a team together. Every layer goes from one side to the
-// other, so that a table needs no twin. A graph that is not sound sets *broken,
-// and from then on nothing follows its indices.
+// other, so that a table needs no twin. A graph that is not sound sets *broken, and from then on nothing follows its
+// indices.
 template <int Count, typename T>
 void propagate_columns(const PropagateArgs<T>& a, int64_t column, const Sides& sides, bool* broken) {
   const GraphView& graph = a.graph;

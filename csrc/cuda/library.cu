@@ -1,4 +1,5 @@
-// The graph's operators on CUDA tensors: checks, memory, launches. csrc/library.cpp has their schemas.
+// The graph's operators on CUDA tensors: checks, memory, launches. csrc/propagate.cpp and
+// csrc/library.cpp have their schemas.
 //
 // Nothing here waits for the GPU, so ids on it are not checked: a user that is no user, or that has clicked everything,
 // gets -1 for its negatives, and a broken graph gives NaN.
