@@ -124,6 +124,26 @@ def hardest_negatives(
     return candidates.gather(2, (u * n).sum(-1).argmax(2))
 
 
+# --- Recurrence ------------------------------------------------------------------------------------------------------
+
+
+def gru_states(
+    inputs: Tensor, rows: Tensor, sizes: list[int], weight: Tensor, bias: Tensor, n_sequences: int
+) -> Tensor:
+    """[B, H], the last states of a gated recurrent unit; arguments as in `ans_fast.ops.gru_states`."""
+    size = weight.shape[1]
+    bias = torch.cat([bias.new_zeros(2 * size), bias])
+    state = inputs.new_zeros(n_sequences, size)
+    for at in rows.split(sizes):
+        before, rest = state.split([len(at), n_sequences - len(at)])
+        of_input, of_state = inputs[at], before @ weight.t() + bias
+        i_n, s_n = of_input[:, 2 * size :], of_state[:, 2 * size :]
+        r, z = torch.sigmoid((of_input + of_state)[:, : 2 * size]).split(size, 1)
+        n = torch.tanh(i_n + r * s_n)
+        state = torch.cat([n + z * (before - n), rest])
+    return state
+
+
 # --- Augmented negative sampling -------------------------------------------------------------------------------------
 
 

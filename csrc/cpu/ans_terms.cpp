@@ -7,14 +7,10 @@
 #include <string.h>
 
 #include "common/ans_row.h"
+#include "cpu/groups.h"
 #include "cpu/noise.h"
 #include "cpu/pack.h"
-
-#if defined(_OPENMP)
-#include <omp.h>
-#else
-static inline int omp_get_thread_num() { return 0; }
-#endif
+#include "cpu/threads.h"
 
 namespace ans::cpu {
 namespace {
@@ -341,37 +337,6 @@ inline void backward_negative(const AnsTermsBackwardArgs<T>& a, int64_t entry, i
     selected_item_row(rows, a.margin_weight, SelectedWeights<T>{selected[0], selected[1], 0}, a.dim, grad_n + at,
                       grad_gate + at);
   }
-}
-
-// Calls group(g) for every g in [0, n_groups), in parallel, by ranges of about equal numbers of members.
-template <typename Function>
-inline void for_each_group(const int64_t* start, int64_t n_groups, int n_threads, Function group) {
-  const int64_t n_ranges = 32 * n_threads, members = start[n_groups];
-  // A range ends where its share of members does; groups without members weigh 1/8, for their zeros.
-  const auto weight = [&](int64_t g) { return 8 * start[g] + g; };
-  const auto boundary = [&](int64_t range) {
-    const int64_t target = (8 * members + n_groups) * range / n_ranges;
-    int64_t low = 0;
-    for (int64_t high = n_groups; low < high;) {
-      const int64_t middle = (low + high) / 2;
-      if (weight(middle) < target) low = middle + 1;
-      else high = middle;
-    }
-    return range == n_ranges ? n_groups : low;
-  };
-#pragma omp parallel for schedule(dynamic, 1) num_threads(n_threads)
-  for (int64_t range = 0; range < n_ranges; ++range)
-    for (int64_t g = boundary(range), end = boundary(range + 1); g < end; ++g) group(g);
-}
-
-// Counting sort: after it, order[start[g] … start[g + 1]) are the members of group g, ascending. `visit` calls its
-// argument with (member, group) for all members, ascending. `start` has n_groups + 2 places.
-template <typename Visit>
-inline void group_by(int64_t* start, int64_t* order, int64_t n_groups, Visit visit) {
-  memset(start, 0, sizeof(int64_t) * static_cast<size_t>(n_groups + 2));
-  visit([&](int64_t, int64_t group) { ++start[group + 2]; });
-  for (int64_t g = 0; g < n_groups; ++g) start[g + 2] += start[g + 1];
-  visit([&](int64_t member, int64_t group) { order[start[group + 1]++] = member; });
 }
 
 template <typename T>

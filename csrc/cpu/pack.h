@@ -70,10 +70,19 @@ ANS_PACKED Pack<T> sign(Pack<T> x) {
   return Pack<T>(x.lanes > zero ? one : (x.lanes < zero ? -one : zero));
 }
 
+// The CPU's maximum and minimum are their second argument where one is NaN: NaN stays NaN.
 ANS_PACKED Pack<float> clamp(Pack<float> x, float low, float high) {
   const Pack<float> least(low), most(high);
+#if defined(__AVX512F__)  // the masked form, since GCC 12 warns of the other
+  return Pack<float>(_mm512_maskz_min_ps(0xffff, most.lanes, _mm512_maskz_max_ps(0xffff, least.lanes, x.lanes)));
+#elif defined(__AVX2__)
+  return Pack<float>(_mm256_min_ps(most.lanes, _mm256_max_ps(least.lanes, x.lanes)));
+#elif defined(__x86_64__)
+  return Pack<float>(_mm_min_ps(most.lanes, _mm_max_ps(least.lanes, x.lanes)));
+#else
   x.lanes = x.lanes < least.lanes ? least.lanes : x.lanes;
   return Pack<float>(x.lanes > most.lanes ? most.lanes : x.lanes);
+#endif
 }
 
 ANS_PACKED Pack<float> power_of_two(Pack<float> shifted) {
@@ -114,6 +123,12 @@ template <typename V, typename T>
 ANS_PACKED V load(const T* from) {
   if constexpr (std::is_same_v<V, T>) return *from;
   else return V(typename V::Vector(*reinterpret_cast<const typename V::Loose*>(from)));
+}
+
+template <typename V, typename T>
+ANS_PACKED void store(T* to, V value) {
+  if constexpr (std::is_same_v<V, T>) *to = value;
+  else *reinterpret_cast<typename V::Loose*>(to) = value.lanes;
 }
 
 template <typename V, typename T>
