@@ -140,11 +140,14 @@ def _save(ctx: Any, inputs: tuple, output: tuple) -> None:
     *tensors, neg_count, eps, noise_scale, seed = inputs
     _, selected, saved = output
     ctx.mark_non_differentiable(selected, saved)
+    ctx.set_materialize_grads(False)  # no zeros as gradients of what is saved
     ctx.save_for_backward(*tensors, neg_count, seed, selected, saved)
     ctx.eps, ctx.noise_scale = eps, noise_scale
 
 
-def _backward(ctx: Any, grad_terms: Tensor, *_: Any) -> tuple:
+def _backward(ctx: Any, grad_terms: Tensor | None, *_: Any) -> tuple:
+    if grad_terms is None:
+        return (None,) * 13
     *tensors, neg_count, seed, selected, saved = ctx.saved_tensors
     gradients = torch.ops.ans_fast.ans_terms_backward(
         grad_terms.contiguous(),
