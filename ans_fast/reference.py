@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -128,18 +129,23 @@ def hardest_negatives(
 
 
 def gru_states(
-    inputs: Tensor, rows: Tensor, sizes: list[int], weight: Tensor, bias: Tensor, n_sequences: int
+    table: Tensor,
+    ids: Tensor,
+    sizes: list[int],
+    n_sequences: int,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    bias_ih: Tensor,
+    bias_hh: Tensor,
 ) -> Tensor:
     """[B, H], the last states of a gated recurrent unit; arguments as in `ans_fast.ops.gru_states`."""
-    size = weight.shape[1]
-    bias = torch.cat([bias.new_zeros(2 * size), bias])
-    state = inputs.new_zeros(n_sequences, size)
-    for at in rows.split(sizes):
+    size = weight_hh.shape[1]
+    state = table.new_zeros(n_sequences, size)
+    for at in ids.split(sizes):
         before, rest = state.split([len(at), n_sequences - len(at)])
-        of_input, of_state = inputs[at], before @ weight.t() + bias
-        i_n, s_n = of_input[:, 2 * size :], of_state[:, 2 * size :]
-        r, z = torch.sigmoid((of_input + of_state)[:, : 2 * size]).split(size, 1)
-        n = torch.tanh(i_n + r * s_n)
+        of_vector, of_state = F.linear(table[at], weight_ih, bias_ih), F.linear(before, weight_hh, bias_hh)
+        r, z = torch.sigmoid(of_vector + of_state)[:, : 2 * size].split(size, 1)
+        n = torch.tanh(of_vector[:, 2 * size :] + r * of_state[:, 2 * size :])
         state = torch.cat([n + z * (before - n), rest])
     return state
 

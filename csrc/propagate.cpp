@@ -4,7 +4,7 @@
 #include <optional>
 
 #include "dispatch.h"
-#include "nodes.h"
+#include "distinct.h"
 
 namespace ans {
 namespace {
@@ -37,23 +37,23 @@ void run_propagate(const Tensor& like, const cpu::GraphView& graph, int64_t dim,
          ") lead from users to items and back");
 }
 
-std::optional<Nodes> distinct(const std::optional<Tensor>& nodes, int64_t n_nodes) {
+std::optional<Distinct> distinct(const std::optional<Tensor>& nodes, int64_t n_nodes) {
   if (!nodes) return std::nullopt;
-  return distinct_nodes(*nodes, n_nodes);
+  return distinct_ids(*nodes, "nodes", "[R]", n_nodes);
 }
 
-const int32_t* places_of(const std::optional<Nodes>& nodes) {
+const int32_t* places_of(const std::optional<Distinct>& nodes) {
   return nodes ? nodes->places.const_data_ptr<int32_t>() : nullptr;
 }
 
-int64_t row_count(const std::optional<Nodes>& nodes, int64_t n_nodes) { return nodes ? nodes->n_distinct : n_nodes; }
+int64_t row_count(const std::optional<Distinct>& nodes, int64_t n_nodes) { return nodes ? nodes->n_distinct : n_nodes; }
 
 Tensor propagate(Tensor x, Tensor indptr, Tensor indices, Tensor scale, int64_t n_layers, std::optional<Tensor> nodes) {
   check_shape(x, "x", "[N, D]", {-1, -1});
   check_range("n_layers", n_layers, 0, 1000);
   const int64_t n_nodes = x.size(0), dim = x.size(1), hops = n_layers + 1;
   const cpu::GraphView graph = view_graph(indptr, indices, scale, n_nodes);
-  const std::optional<Nodes> found = distinct(nodes, n_nodes);
+  const std::optional<Distinct> found = distinct(nodes, n_nodes);
   Tensor out = torch::stable::new_empty(x, {row_count(found, n_nodes), hops, dim});
   with_element_type(x, "x", [&](auto zero) {
     using T = decltype(zero);
@@ -75,7 +75,7 @@ Tensor propagate_backward(Tensor grad, Tensor indptr, Tensor indices, Tensor sca
   const int64_t n_nodes = nodes ? indptr.numel() - 1 : grad.size(0), hops = grad.size(1), dim = grad.size(2);
   if (nodes) check_shape(grad, "grad", "[R, H, D]", {nodes->numel(), hops, dim});
   const cpu::GraphView graph = view_graph(indptr, indices, scale, n_nodes);
-  const std::optional<Nodes> found = distinct(nodes, n_nodes);
+  const std::optional<Distinct> found = distinct(nodes, n_nodes);
   if (found) grad = for_distinct(*found, grad, {found->n_distinct, hops, dim});
   Tensor out = torch::stable::new_empty(grad, {n_nodes, dim});
   with_element_type(grad, "grad", [&](auto zero) {
@@ -102,7 +102,7 @@ Tensor propagate_mean(Tensor x, Tensor indptr, Tensor indices, Tensor scale, int
   const bool compact = transposed && nodes;
   check_shape(x, "x", compact ? "[R, D]" : "[N, D]", {compact ? nodes->numel() : n_nodes, dim});
   const cpu::GraphView graph = view_graph(indptr, indices, scale, n_nodes);
-  const std::optional<Nodes> found = distinct(nodes, n_nodes);
+  const std::optional<Distinct> found = distinct(nodes, n_nodes);
   if (compact) x = for_distinct(*found, x, {found->n_distinct, dim});
   Tensor out = torch::stable::new_empty(x, {transposed ? n_nodes : row_count(found, n_nodes), dim});
   with_element_type(x, "x", [&](auto zero) {

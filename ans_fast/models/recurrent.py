@@ -23,13 +23,11 @@ def last_states(unit: nn.GRU, table: Tensor, ids: Tensor, sizes: list[int], n_ro
     Returns:
         [B, H]; zeros for an empty sequence.
     """
-    if table.device.type != "cpu":
-        if not sizes:
-            return table.new_zeros(n_rows, unit.hidden_size)
-        packed = PackedSequence(rows_at(table, ids), torch.tensor(sizes))
-        return F.pad(unit(packed)[1][-1], (0, 0, 0, n_rows - sizes[0]))
-    seen, at = ids.unique(return_inverse=True)  # an input is multiplied once an id, not once a click
-    bias, bias_n = unit.bias_hh_l0.split([2 * unit.hidden_size, unit.hidden_size])
-    inputs = F.linear(rows_at(table, seen), unit.weight_ih_l0, unit.bias_ih_l0 + F.pad(bias, (0, len(bias_n))))
     steps = torch.tensor(sizes, dtype=torch.int64)
-    return ops.gru_states(inputs, at, steps, unit.weight_hh_l0, bias_n, n_rows)
+    if table.device.type == "cpu":
+        parameters = (unit.weight_ih_l0, unit.weight_hh_l0, unit.bias_ih_l0, unit.bias_hh_l0)
+        return ops.gru_states(table, ids, steps, n_rows, *parameters)
+    if not sizes:
+        return table.new_zeros(n_rows, unit.hidden_size)
+    last = unit(PackedSequence(rows_at(table, ids), steps))[1][-1]
+    return F.pad(last, (0, 0, 0, n_rows - sizes[0]))

@@ -1,8 +1,9 @@
 // A block of sequences, small enough for a thread's own cache, goes through all steps one after another: products with
-// the weight, then the gates made of them while they are there. What the backward pass reads is written once, row by row.
-// A block is one thread's and sums over blocks have a fixed order: the same bits at any number of threads.
+// the weight, then the gates made of them while they are there. What the backward pass reads is written once, id by id.
+// Products with vectors are made once for each distinct id, by blocks as well. A block is one thread's and sums over
+// blocks have a fixed order: the same bits at any number of threads.
 //
-// With gates r, z and n, h the state before a row, and i and s the gates' shares of input and state:
+// With gates r, z and n, h the state before an id, and i and s the gates' shares of its vector and of h:
 // r = σ(i_r + s_r), z = σ(i_z + s_z), n = tanh(i_n + r s_n), and n + z (h − n) after it (torch.nn.GRU's formulas).
 #include "cpu/gru_states.h"
 
@@ -13,15 +14,15 @@
 namespace ans::cpu {
 namespace {
 
-constexpr int64_t kAhead = 3;  // rows between the one copied and the one whose inputs are fetched
+constexpr int64_t kAhead = 3;  // rows between the one at work and the one that is fetched
 
 template <typename T>
 constexpr int64_t kLanes = Pack<T>::size;
 
-// Rows of H values are kept as whole registers; the lanes beyond H hold zeros, or what zeros lead to.
+// Scratch has rows in whole registers; lanes beyond a row's size hold zeros, or what zeros lead to.
 template <typename T>
-inline int64_t width_of(const GruInputs<T>& a) {
-  return (a.size + kLanes<T> - 1) / kLanes<T> * kLanes<T>;
+constexpr int64_t width_of(int64_t size) {
+  return (size + kLanes<T> - 1) / kLanes<T> * kLanes<T>;
 }
 
 template <typename T>
@@ -30,30 +31,102 @@ inline void copy(T* to, const T* from, int64_t size) {
 }
 
 template <typename T>
+inline void clear(T* to, int64_t size) {
+  memset(to, 0, sizeof(T) * static_cast<size_t>(size));
+}
+
+// from[size] -> to[width]
+template <typename T>
+inline void copy_padded(T* to, const T* from, int64_t size, int64_t width) {
+  copy(to, from, size);
+  for (int64_t d = size; d < width; ++d) to[d] = T{0};
+}
+
+template <typename T>
+inline void add(T* to, const T* from, int64_t size) {
+  for_columns<T>(size, [&](auto kind, int64_t d) { add_to(to + d, load<decltype(kind)>(from + d)); });
+}
+
+template <typename T>
 ANS_PACKED Pack<T> tanh(Pack<T> x) {
   return Pack<T>(T(2)) * sigmoid(Pack<T>(T(2)) * x) - Pack<T>(T(1));
 }
 
-inline int64_t count_blocks(int64_t n_sequences) { return (n_sequences + kBlock - 1) / kBlock; }
+inline int64_t count_blocks(int64_t n) { return (n + kBlock - 1) / kBlock; }
 
-// How many of a block's sequences have a row at `step`.
+// How many of n a block has.
+inline int64_t count_in(int64_t block, int64_t n) {
+  const int64_t left = n - block * kBlock;
+  return left < 0 ? 0 : left < kBlock ? left : kBlock;
+}
+
+// How many of a block's sequences have an id at `step`.
 template <typename T>
 inline int64_t count_at(const GruInputs<T>& a, int64_t block, int64_t step) {
-  const int64_t left = step < a.n_steps ? a.sizes[step] - block * kBlock : 0;
-  return left < 0 ? 0 : left < kBlock ? left : kBlock;
+  return step < a.n_steps ? count_in(block, a.sizes[step]) : 0;
+}
+
+// The weight [3H, columns] as one of [3 width, columns]: zeros in the lanes beyond H.
+template <typename T>
+inline T padded_at(const T* weight, int64_t size, int64_t columns, int64_t width, int64_t row, int64_t column) {
+  const int64_t gate = (row >= width) + (row >= 2 * width), d = row - gate * width;
+  return d < size && column < columns ? weight[(gate * size + d) * columns + column] : T{0};
+}
+
+// Panel p of the transpose of such a weight, and of the weight itself.
+template <typename T>
+inline void pack_transpose(const T* weight, int64_t size, int64_t columns, T* panels, int64_t p) {
+  for (int64_t k = 0; k < columns; ++k)
+    for (int64_t lane = 0; lane < kLanes<T>; ++lane)
+      panels[(p * columns + k) * kLanes<T> + lane] =
+          padded_at(weight, size, columns, width_of<T>(size), p * kLanes<T> + lane, k);
+}
+
+template <typename T>
+inline void pack(const T* weight, int64_t size, int64_t columns, T* panels, int64_t p) {
+  const int64_t width = width_of<T>(size);
+  for (int64_t k = 0; k < 3 * width; ++k)
+    for (int64_t lane = 0; lane < kLanes<T>; ++lane)
+      panels[(p * 3 * width + k) * kLanes<T> + lane] =
+          padded_at(weight, size, columns, width, k, p * kLanes<T> + lane);
+}
+
+// Where weight_hh's panels begin, beside weight_ih's.
+template <typename T>
+inline T* panels_hh(const GruInputs<T>& a) {
+  return a.panels + 3 * width_of<T>(a.size) * width_of<T>(a.dim);
+}
+
+template <typename T>
+inline const T* vector_of(const GruInputs<T>& a, int64_t distinct) {
+  return a.table + a.distinct[distinct] * a.dim;
+}
+
+template <typename T>
+inline T* scratch_of_thread(const GruInputs<T>& a) {
+  return a.thread_scratch + omp_get_thread_num() * block_size(a.dim, a.size);
 }
 
 // --- Forward ---------------------------------------------------------------------------------------------------------
 
-// Panel p of the weight's transpose, [H, kLanes].
+// r's and z's biases together, n's of the vector, and n's of the state.
 template <typename T>
-inline void pack_transpose(const GruInputs<T>& a, int64_t p) {
-  const int64_t width = width_of(a), gate = p * kLanes<T> / width, first = p * kLanes<T> % width;
-  for (int64_t k = 0; k < a.size; ++k)
-    for (int64_t lane = 0; lane < kLanes<T>; ++lane) {
-      const int64_t d = first + lane;
-      a.panels[(p * a.size + k) * kLanes<T> + lane] = d < a.size ? a.weight[(gate * a.size + d) * a.size + k] : T{0};
-    }
+inline void fill_biases(const GruForwardArgs<T>& a) {
+  const int64_t size = a.size, width = width_of<T>(size);
+  for (int64_t gate = 0; gate < 3; ++gate) copy_padded(a.biases + gate * width, a.bias_ih + gate * size, size, width);
+  for (int64_t gate = 0; gate < 2; ++gate) add(a.biases + gate * width, a.bias_hh + gate * size, size);
+  copy_padded(a.biases + 3 * width, a.bias_hh + 2 * size, size, width);
+}
+
+template <typename T>
+void forward_inputs(const GruForwardArgs<T>& a, int64_t block, T* vectors) {
+  const int64_t dim = a.dim, row = 3 * width_of<T>(a.size), first = block * kBlock, n = count_in(block, a.n_distinct);
+  T* inputs = a.inputs + first * row;
+  for (int64_t i = 0; i < n; ++i) {
+    copy(vectors + i * dim, vector_of(a, first + i), dim);
+    copy(inputs + i * row, a.biases, row);
+  }
+  multiply<T>(n, row / kLanes<T>, dim, {vectors, dim, 1}, {a.panels, kLanes<T>, dim * kLanes<T>}, inputs, row);
 }
 
 // gates: i_r + s_r, i_z + s_z, s_n and i_n, of which r, z and n are made. Two loops, of chains short enough to overlap.
@@ -78,67 +151,78 @@ inline void forward_row(T* gates, int64_t width, T* state, T* saved_gates, T* sa
 
 template <typename T>
 void forward_block(const GruForwardArgs<T>& a, int64_t block, T* scratch) {
-  const int64_t size = a.size, width = width_of(a), first = block * kBlock;
+  const int64_t size = a.size, width = width_of<T>(size), first = block * kBlock;
   T *state = scratch, *gates = state + kBlock * width;
-  memset(scratch, 0, sizeof(T) * static_cast<size_t>(kBlock * 5 * width));
-  for (int64_t step = 0, row = first, n; (n = count_at(a, block, step)) > 0; row += a.sizes[step++]) {
+  clear(state, kBlock * width);
+  for (int64_t step = 0, id = first, n; (n = count_at(a, block, step)) > 0; id += a.sizes[step++]) {
     for (int64_t i = 0; i < n; ++i) {
-      prefetch_row(a.inputs + a.rows[row + (i + kAhead < n ? i + kAhead : i)] * 3 * size, 3 * size);
-      const T* input = a.inputs + a.rows[row + i] * 3 * size;
-      T* gate = gates + i * 4 * width;
-      copy(gate, input, size);
-      copy(gate + width, input + size, size);
-      copy(gate + 2 * width, a.bias, size);
-      copy(gate + 3 * width, input + 2 * size, size);
+      prefetch_row(a.inputs + a.distinct_of[id + (i + kAhead < n ? i + kAhead : i)] * 3 * width, 3 * width);
+      const T* input = a.inputs + a.distinct_of[id + i] * 3 * width;
+      T* row = gates + i * 4 * width;
+      copy(row, input, 2 * width);
+      copy(row + 2 * width, a.biases + 3 * width, width);
+      copy(row + 3 * width, input + 2 * width, width);
     }
     if (step > 0)
-      multiply<T>(n, 3 * width / kLanes<T>, size, {state, width, 1}, {a.panels, kLanes<T>, size * kLanes<T>}, gates,
+      multiply<T>(n, 3 * width / kLanes<T>, size, {state, width, 1}, {panels_hh(a), kLanes<T>, size * kLanes<T>}, gates,
                   4 * width);
     for (int64_t i = 0; i < n; ++i)
       forward_row(gates + i * 4 * width, width, state + i * width,
-                  a.gates ? a.gates + (row + i) * 4 * width : nullptr, a.gates ? a.after + (row + i) * width : nullptr);
+                  a.gates ? a.gates + (id + i) * 4 * width : nullptr, a.gates ? a.after + (id + i) * width : nullptr);
   }
-  for (int64_t i = 0; i < kBlock && first + i < a.n_sequences; ++i)
+  for (int64_t i = 0; i < count_in(block, a.n_sequences); ++i)
     copy(a.states + (first + i) * size, state + i * width, size);
 }
 
 template <typename T>
 void forward(const GruForwardArgs<T>& a) {
-  const int64_t n_panels = 3 * width_of(a) / kLanes<T>, n_blocks = count_blocks(a.n_sequences);
+  const int64_t width = width_of<T>(a.size);
   if (a.gates) {  // what narrower registers than the widest leave over
-    const int64_t width = width_of(a), rest = a.n_rows * (padded_size(a.size) - width);
-    memset(a.gates + a.n_rows * 4 * width, 0, sizeof(T) * static_cast<size_t>(4 * rest));
-    memset(a.after + a.n_rows * width, 0, sizeof(T) * static_cast<size_t>(rest));
+    const int64_t rest = a.n_ids * (padded_size(a.size) - width);
+    clear(a.gates + a.n_ids * 4 * width, 4 * rest);
+    clear(a.after + a.n_ids * width, rest);
   }
+  fill_biases(a);
 #pragma omp parallel num_threads(a.n_threads)
   {
 #pragma omp for schedule(static)
-    for (int64_t p = 0; p < n_panels; ++p) pack_transpose(a, p);
+    for (int64_t p = 0; p < 3 * width / kLanes<T>; ++p) {
+      pack_transpose(a.weight_ih, a.size, a.dim, a.panels, p);
+      pack_transpose(a.weight_hh, a.size, a.size, panels_hh(a), p);
+    }
 #pragma omp for schedule(dynamic, 1)
-    for (int64_t block = 0; block < n_blocks; ++block)
-      forward_block(a, block, a.thread_scratch + omp_get_thread_num() * block_size(a.size));
+    for (int64_t block = 0; block < count_blocks(a.n_distinct); ++block)
+      forward_inputs(a, block, scratch_of_thread(a));
+#pragma omp for schedule(dynamic, 1)
+    for (int64_t block = 0; block < count_blocks(a.n_sequences); ++block) forward_block(a, block, scratch_of_thread(a));
   }
 }
 
 // --- Backward --------------------------------------------------------------------------------------------------------
 
-// Panel p of the weight, [3 width, kLanes].
+// Sums over blocks: gradients of weights [3 width, …] and of biases [4 width], in the order of GruForwardArgs::biases.
 template <typename T>
-inline void pack(const GruInputs<T>& a, int64_t p) {
-  const int64_t width = width_of(a);
-  for (int64_t k = 0; k < 3 * width; ++k)
-    for (int64_t lane = 0; lane < kLanes<T>; ++lane) {
-      const int64_t gate = k / width, d = k % width, column = p * kLanes<T> + lane;
-      a.panels[(p * 3 * width + k) * kLanes<T> + lane] =
-          d < a.size && column < a.size ? a.weight[(gate * a.size + d) * a.size + column] : T{0};
-    }
+struct Sums {
+  T *weight_ih, *weight_hh, *biases;
+};
+
+template <typename T>
+constexpr int64_t sums_size(const GruInputs<T>& a) {
+  return width_of<T>(a.size) * (3 * width_of<T>(a.dim) + 3 * width_of<T>(a.size) + 4);
 }
 
-// change: the gradients of s_r, s_z and s_n; change_inputs: those of i_r, i_z and i_n. before: null for zeros. `grad`, of
-// the state after the row, becomes what its way around the gates leaves of it.
 template <typename T>
-inline void backward_row(const T* gates, const T* before, int64_t width, T* grad, T* change, T* change_inputs,
-                         T* grad_bias) {
+inline Sums<T> sums_of(const GruBackwardArgs<T>& a, int64_t share) {
+  const int64_t width = width_of<T>(a.size);
+  T *of_ih = a.shares + share * sums_size(a), *of_hh = of_ih + 3 * width * width_of<T>(a.dim);
+  return {of_ih, of_hh, of_hh + 3 * width * width};
+}
+
+// change: gradients of s_r, s_z and s_n; change_input: those of i_r, i_z and i_n. before: null for zeros. `grad`, of the
+// state after the id, becomes what its way around the gates leaves of it.
+template <typename T>
+inline void backward_row(const T* gates, const T* before, int64_t width, T* grad, T* change, T* change_input,
+                         T* biases) {
   using V = Pack<T>;
   const V one(T(1));
   for (int64_t d = 0; d < width; d += kLanes<T>) {
@@ -151,83 +235,100 @@ inline void backward_row(const T* gates, const T* before, int64_t width, T* grad
     store(change + d, change_r);
     store(change + width + d, change_z);
     store(change + 2 * width + d, of_share);
-    store(change_inputs + d, change_r);
-    store(change_inputs + width + d, change_z);
-    store(change_inputs + 2 * width + d, change_n);
-    add_to(grad_bias + d, of_share);
+    store(change_input + d, change_r);
+    store(change_input + width + d, change_z);
+    store(change_input + 2 * width + d, change_n);
+    add_to(biases + d, of_share);
   }
 }
 
 template <typename T>
-void backward_block(const GruBackwardArgs<T>& a, int64_t block, T* scratch, T* grad_weight, T* grad_bias) {
-  const int64_t size = a.size, width = width_of(a), first = block * kBlock;
+void backward_block(const GruBackwardArgs<T>& a, int64_t block, T* scratch, const Sums<T>& sums) {
+  const int64_t size = a.size, width = width_of<T>(size), first = block * kBlock, panels = width / kLanes<T>;
   T *grad = scratch, *change = grad + kBlock * width;
-  int64_t step = 0, row = first;
-  for (; count_at(a, block, step) > 0; ++step) row += a.sizes[step];
-  for (int64_t i = 0, n = count_at(a, block, 0); i < n; ++i) {
-    copy(grad + i * width, a.grad + (first + i) * size, size);
-    for (int64_t d = size; d < width; ++d) grad[i * width + d] = T{0};
-  }
+  int64_t step = 0, id = first;
+  for (; count_at(a, block, step) > 0; ++step) id += a.sizes[step];
+  for (int64_t i = 0; i < count_at(a, block, 0); ++i)
+    copy_padded(grad + i * width, a.grad + (first + i) * size, size, width);
   while (step-- > 0) {
     const int64_t n = count_at(a, block, step);
-    row -= a.sizes[step];
-    const T* before = step > 0 ? a.after + (row - a.sizes[step - 1]) * width : nullptr;
+    id -= a.sizes[step];
+    const T* before = step > 0 ? a.after + (id - a.sizes[step - 1]) * width : nullptr;
     for (int64_t i = 0; i < n; ++i)
-      backward_row(a.gates + (row + i) * 4 * width, before ? before + i * width : nullptr, width, grad + i * width,
-                   change + i * 3 * width, a.changes + (row + i) * 3 * width, grad_bias);
+      backward_row(a.gates + (id + i) * 4 * width, before ? before + i * width : nullptr, width, grad + i * width,
+                   change + i * 3 * width, a.changes + (id + i) * 3 * width, sums.biases + 3 * width);
     if (step == 0) break;
-    multiply<T>(n, width / kLanes<T>, 3 * width, {change, 3 * width, 1}, {a.panels, kLanes<T>, 3 * width * kLanes<T>},
-                grad, width);
-    multiply<T>(3 * width, width / kLanes<T>, n, {change, 1, 3 * width}, {before, width, kLanes<T>}, grad_weight,
+    multiply<T>(n, panels, 3 * width, {change, 3 * width, 1}, {panels_hh(a), kLanes<T>, 3 * width * kLanes<T>}, grad,
                 width);
+    multiply<T>(3 * width, panels, n, {change, 1, 3 * width}, {before, width, kLanes<T>}, sums.weight_hh, width);
   }
 }
 
-// to[H] = the sum of n rows, `row` apart, in order.
 template <typename T>
-inline void sum_rows(const T* rows, int64_t n, int64_t row, int64_t size, T* to) {
-  memset(to, 0, sizeof(T) * static_cast<size_t>(size));
-  for (int64_t i = 0; i < n; ++i)
-    for_columns<T>(size, [&](auto kind, int64_t d) {
-      add_to(to + d, load<decltype(kind)>(rows + i * row + d));
-    });
+void backward_inputs(const GruBackwardArgs<T>& a, int64_t block, T* scratch, const Sums<T>& sums) {
+  const int64_t dim = a.dim, row = 3 * width_of<T>(a.size), columns = width_of<T>(dim), panels = columns / kLanes<T>;
+  const int64_t first = block * kBlock, n = count_in(block, a.n_distinct);
+  T *change = scratch, *vectors = change + kBlock * row, *grad = vectors + kBlock * columns;
+  clear(change, n * row);
+  clear(grad, n * columns);
+  for (int64_t i = 0; i < n; ++i) {
+    for (int64_t at = a.start[first + i]; at < a.start[first + i + 1]; ++at) {
+      prefetch_row(a.changes + a.order[at + kAhead < a.n_ids ? at + kAhead : at] * row, row);
+      add(change + i * row, a.changes + a.order[at] * row, row);
+    }
+    add(sums.biases, change + i * row, row);
+    copy_padded(vectors + i * columns, vector_of(a, first + i), dim, columns);
+  }
+  multiply<T>(n, panels, row, {change, row, 1}, {a.panels, kLanes<T>, row * kLanes<T>}, grad, columns);
+  multiply<T>(row, panels, n, {change, 1, row}, {vectors, columns, kLanes<T>}, sums.weight_ih, columns);
+  for (int64_t i = 0; i < n; ++i) copy(a.grad_table + a.distinct[first + i] * dim, grad + i * columns, dim);
+}
+
+// to[size] = the shares' sums, in order; `sum` is the first share's.
+template <typename T>
+inline void add_shares(const GruBackwardArgs<T>& a, const T* sum, int64_t size, T* to) {
+  clear(to, size);
+  for (int64_t share = 0; share < kShares; ++share) add(to, sum + share * sums_size(a), size);
 }
 
 template <typename T>
 void backward(const GruBackwardArgs<T>& a) {
-  const int64_t size = a.size, width = width_of(a), n_blocks = count_blocks(a.n_sequences);
-  const int64_t n_shares = n_blocks < kShares ? n_blocks : kShares, share_size = (3 * width + 1) * width;
+  const int64_t dim = a.dim, size = a.size, width = width_of<T>(size), columns = width_of<T>(dim);
+  group_by(a.start, a.order, a.n_distinct, [&](auto member) {
+    for (int64_t id = 0; id < a.n_ids; ++id) member(id, a.distinct_of[id]);
+  });
 #pragma omp parallel num_threads(a.n_threads)
   {
 #pragma omp for schedule(static)
-    for (int64_t p = 0; p < width / kLanes<T>; ++p) pack(a, p);
-#pragma omp for schedule(dynamic, 1)
-    for (int64_t share = 0; share < n_shares; ++share) {
-      T *sums = a.shares + share * share_size, *scratch = a.thread_scratch + omp_get_thread_num() * block_size(size);
-      memset(sums, 0, sizeof(T) * static_cast<size_t>(share_size));
-      for (int64_t block = share; block < n_blocks; block += n_shares)
-        backward_block(a, block, scratch, sums, sums + 3 * width * width);
-    }
+    for (int64_t p = 0; p < columns / kLanes<T>; ++p) pack(a.weight_ih, size, dim, a.panels, p);
 #pragma omp for schedule(static)
-    for (int64_t k = 0; k < 3 * size; ++k)
-      sum_rows(a.shares + (k / size * width + k % size) * width, n_shares, share_size, size, a.grad_weight + k * size);
-  }
-  sum_rows(a.shares + 3 * width * width, n_shares, share_size, size, a.grad_bias);
-  group_by(a.start, a.order, a.n_inputs, [&](auto member) {
-    for (int64_t row = 0; row < a.n_rows; ++row) member(row, a.rows[row]);
-  });
-  for_each_group(a.start, a.n_inputs, a.n_threads, [&](int64_t input) {
-    T* to = a.grad_inputs + input * 3 * size;
-    memset(to, 0, sizeof(T) * static_cast<size_t>(3 * size));
-    for (int64_t at = a.start[input]; at < a.start[input + 1]; ++at) {
-      const T* change = a.changes + a.order[at] * 3 * width;
-      prefetch_row(a.changes + a.order[at + kAhead < a.n_rows ? at + kAhead : at] * 3 * width, 3 * width);
-      for (int64_t gate = 0; gate < 3; ++gate)
-        for_columns<T>(size, [&](auto kind, int64_t d) {
-          add_to(to + gate * size + d, load<decltype(kind)>(change + gate * width + d));
-        });
+    for (int64_t p = 0; p < width / kLanes<T>; ++p) pack(a.weight_hh, size, size, panels_hh(a), p);
+#pragma omp for schedule(static)
+    for (int64_t id = 0; id < a.n_table; ++id) clear(a.grad_table + id * dim, dim);
+#pragma omp for schedule(dynamic, 1)
+    for (int64_t share = 0; share < kShares; ++share) {
+      const Sums<T> sums = sums_of(a, share);
+      clear(sums.weight_ih, sums_size(a));
+      for (int64_t block = share; block < count_blocks(a.n_sequences); block += kShares)
+        backward_block(a, block, scratch_of_thread(a), sums);
     }
-  });
+#pragma omp for schedule(dynamic, 1)
+    for (int64_t share = 0; share < kShares; ++share)
+      for (int64_t block = share; block < count_blocks(a.n_distinct); block += kShares)
+        backward_inputs(a, block, scratch_of_thread(a), sums_of(a, share));
+    const Sums<T> sums = sums_of(a, 0);
+#pragma omp for schedule(static)
+    for (int64_t row = 0; row < 3 * size; ++row) {
+      const int64_t padded_row = row / size * width + row % size;
+      add_shares(a, sums.weight_ih + padded_row * columns, dim, a.grad_weight_ih + row * dim);
+      add_shares(a, sums.weight_hh + padded_row * width, size, a.grad_weight_hh + row * size);
+    }
+#pragma omp single
+    for (int64_t gate = 0; gate < 3; ++gate) {
+      add_shares(a, sums.biases + gate * width, size, a.grad_bias_ih + gate * size);
+      add_shares(a, sums.biases + (gate < 2 ? gate : 3) * width, size, a.grad_bias_hh + gate * size);
+    }
+  }
 }
 
 }  // namespace

@@ -1,59 +1,73 @@
-// A gated recurrent unit over sequences, of which the long come before the short.
+// A gated recurrent unit over sequences of ids, of which the long come before the short.
 #pragma once
 
 #include "cpu/simd.h"
 
 namespace ans::cpu {
 
-// B sequences of P rows together, and a state of H values. Rows lie by steps: the first row of every sequence, then all
-// second ones, and so on.
+// B sequences of P ids together, U of them distinct; an id's vector has D values, a state H. Ids lie by steps: the first
+// of every sequence, then all second ones, and so on.
 template <typename T>
 struct GruInputs {
-  const T* inputs;       // [U, 3H]: the gates' shares of an input, r's before z's before n's
-  const int64_t* rows;   // [P], in [0, U)
-  const int64_t* sizes;  // [n_steps], P together: how many sequences have a first row, a second one, …; never more
-  const T* weight;       // [3H, H], of the state
-  int64_t n_inputs, n_rows, n_steps, n_sequences, size;
+  const T* table;              // [n, D]
+  const int64_t* distinct;     // [U], rows of the table
+  const int32_t* distinct_of;  // [P]: which of the distinct ids each is
+  const int64_t* sizes;        // [n_steps], P together: how many sequences have a first id, a second one, …; never more
+  const T* weight_ih;          // [3H, D], of gates r, z and n
+  const T* weight_hh;          // [3H, H]
+  int64_t n_table, n_distinct, n_ids, n_steps, n_sequences, dim, size;
   T* panels;          // scratch, panels_size
   T* thread_scratch;  // scratch, n_threads × block_size
   int n_threads;
 };
 
-// H in whole registers, the widest ones.
+// A row in whole registers, the widest ones.
 constexpr int64_t padded_size(int64_t size) { return (size + 15) / 16 * 16; }
 
-constexpr int64_t panels_size(int64_t size) { return 3 * padded_size(size) * padded_size(size); }
+constexpr int64_t panels_size(int64_t dim, int64_t size) {
+  return 3 * padded_size(size) * (padded_size(dim) + padded_size(size));
+}
 
 // So many sequences go through all steps together: 24 to 144 are as fast, fewer suit more threads.
 constexpr int64_t kBlock = 48;
 
-constexpr int64_t block_size(int64_t size) { return kBlock * 5 * padded_size(size); }
+constexpr int64_t block_size(int64_t dim, int64_t size) {
+  return kBlock * (2 * padded_size(dim) + 5 * padded_size(size));
+}
 
 template <typename T>
 struct GruForwardArgs : GruInputs<T> {
-  const T* bias;  // [H], of the state's share of n
-  T* states;      // [B, H]
-  T* gates;       // [P, 4 padded_size], or null, not wanted: of each row r, z, the state's share of n, and n
-  T* after;       // [P, padded_size], or null as well: the state after each row
+  const T* bias_ih;  // [3H]
+  const T* bias_hh;  // [3H]
+  T* states;         // [B, H]
+  T* gates;          // [P, 4 padded_size(H)], or null, not wanted: at each id r, z, the state's share of n, and n
+  T* after;          // [P, padded_size(H)], or null as well: the state after each id
+  // Scratch.
+  T* biases;         // [4 padded_size(H)]
+  T* inputs;         // [U, 3 padded_size(H)]: the gates' shares of each id's vector
 };
 
-// The weight's gradient is summed in so many shares of the blocks, by any number of threads.
+// Gradients of weights are summed in so many shares of the work, by any number of threads.
 constexpr int64_t kShares = 16;
 
-constexpr int64_t shares_size(int64_t size) { return kShares * (3 * padded_size(size) + 1) * padded_size(size); }
+constexpr int64_t shares_size(int64_t dim, int64_t size) {
+  return kShares * (panels_size(dim, size) + 4 * padded_size(size));
+}
 
 template <typename T>
 struct GruBackwardArgs : GruInputs<T> {
-  const T* grad;   // [B, H]
-  const T* gates;  // as the forward pass left them
+  const T* grad;     // [B, H]
+  const T* gates;    // as the forward pass left them
   const T* after;
-  T* grad_inputs;  // [U, 3H]
-  T* grad_weight;  // [3H, H]
-  T* grad_bias;    // [H]
+  T* grad_table;      // [n, D]
+  T* grad_weight_ih;  // [3H, D]
+  T* grad_weight_hh;  // [3H, H]
+  T* grad_bias_ih;    // [3H]
+  T* grad_bias_hh;    // [3H]
   // Scratch.
-  T* changes;      // [P, 3 padded_size]: the gradient of each row's input
+  T* changes;      // [P, 3 padded_size(H)]: the gradient of each id's share of the gates
   T* shares;       // shares_size
-  int64_t* start;  // [U + 2], and the rows by input:
+  int64_t* start;  // [U + 2], and positions by distinct id:
   int64_t* order;  // [P]
 };
 
