@@ -140,6 +140,53 @@ def hardest_inputs(size: HardestSize, gated: bool) -> tuple[Tensor | None, ...]:
     return user_rows, item_hops, candidates, *((item_gate, pos_gate) if gated else (None, None))
 
 
+# --- gru_states ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class GruSize:
+    """B sequences of 1 to L ids (8.8 in the mean), vectors of D values, a state of H; items are the table's rows."""
+
+    B: int = 2_048
+    L: int = 20
+    D: int = 64
+    H: int = 100
+    items: int = 8_714
+
+    def __str__(self) -> str:
+        return _listed(B=self.B, L=self.L, D=self.D, H=self.H, items=self.items)
+
+
+GRU_SIZES = _swept(GruSize(), B=(256,), H=(64, 256))
+GRU_QUICK = [GruSize(B=5, L=4, D=7, H=3, items=11)]
+
+
+@dataclass(frozen=True)
+class GruInputs:
+    """`table` and `weights` (weight_ih, weight_hh, bias_ih, bias_hh) want gradients; `grad` is that of the states."""
+
+    table: Tensor
+    ids: Tensor
+    sizes: Tensor
+    weights: tuple[Tensor, ...]
+    grad: Tensor
+
+
+def gru_inputs(size: GruSize) -> GruInputs:
+    rng = torch.Generator().manual_seed(0)
+    lengths = torch.empty(size.B).geometric_(0.1, generator=rng).clamp_(max=size.L).long()
+    sizes = (lengths > torch.arange(int(lengths.max()))[:, None]).sum(1)
+    unit = torch.nn.GRU(size.D, size.H)
+    weights = tuple((torch.rand(p.shape, generator=rng) - 0.5).mul_(2 / size.H**0.5) for p in unit.parameters())
+    return GruInputs(
+        torch.randn(size.items, size.D, generator=rng).requires_grad_(),
+        torch.randint(size.items, (int(sizes.sum()),), generator=rng),
+        sizes,
+        tuple(weight.requires_grad_() for weight in weights),
+        torch.randn(size.B, size.H, generator=rng),
+    )
+
+
 # --- propagate, sample_negatives, ans_noise --------------------------------------------------------------------------
 
 

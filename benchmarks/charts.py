@@ -50,6 +50,8 @@ def _speed_ups(table: Table, file: Path) -> None:
         places.append(len(bars) + (len(group) - 1) / 2)
         labels.append(f"{TITLES[op]}\n({mode})")
         bars += [*group, ("", 1.0)]
+    if not bars:
+        return
     figure, axes = plt.subplots(figsize=(7.5, 0.6 + 0.34 * len(bars)))
     for y, (provider, ratio) in enumerate(bars):
         if provider:

@@ -17,6 +17,7 @@ its results included. Every provider's results were compared before it was timed
   as it comes, with the kernels' reproducible random numbers computed in PyTorch.
 - `torch COO`, `torch CSR`, `scipy`: products with a sparse matrix that was made before, where `eager` and `compile`
   make it in every call.
+- `nn.GRU`: torch's own, over packed sequences, with the vectors gathered in every call.
 - `ans_terms` includes the products of both gates and, backward, the gradients of all tables and weights.
 """
 
