@@ -55,8 +55,8 @@ class GRU4Rec(Sequential):
         history = context["history_items"].index_select(0, order).t()
         clicked = torch.arange(len(history), device=lengths.device)[:, None] < lengths  # [L, B]
         sizes = [size for size in clicked.sum(1).tolist() if size]
-        state = last_states(self.rnn, self.i_embeddings.weight, history[clicked], sizes, len(order))
-        return self.out(torch.empty_like(state).index_copy(0, order, state))
+        users = self.out(last_states(self.rnn, self.i_embeddings.weight, history[clicked], sizes, len(order)))
+        return torch.empty_like(users).index_copy(0, order, users)
 
     @torch.no_grad()
     def precompute(self) -> Tensor:

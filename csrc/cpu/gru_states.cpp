@@ -126,49 +126,47 @@ void forward_inputs(const GruForwardArgs<T>& a, int64_t block, T* vectors) {
     copy(vectors + i * dim, vector_of(a, first + i), dim);
     copy(inputs + i * row, a.biases, row);
   }
-  multiply<T>(n, row / kLanes<T>, dim, {vectors, dim, 1}, {a.panels, kLanes<T>, dim * kLanes<T>}, inputs, row);
+  multiply<Old::added, T>(n, row / kLanes<T>, dim, {vectors, dim, 1}, {a.panels, kLanes<T>, dim * kLanes<T>}, inputs,
+                          row);
 }
 
-// gates: i_r + s_r, i_z + s_z, s_n and i_n, of which r, z and n are made. Two loops, of chains short enough to overlap.
+// shares: s_r, s_z and s_n without its bias; r and z take their place. Two loops, of chains short enough to overlap.
 template <typename T>
-inline void forward_row(T* gates, int64_t width, T* state, T* saved_gates, T* saved_state) {
+inline void forward_row(const T* input, const T* bias, int64_t width, T* shares, T* state, T* gates, T* after) {
   using V = Pack<T>;
   for (int64_t d = 0; d < 2 * width; d += kLanes<T>) {
-    const V gate = sigmoid(load<V>(gates + d));
-    store(gates + d, gate);
-    if (saved_gates) store(saved_gates + d, gate);
+    const V gate = sigmoid(load<V>(input + d) + load<V>(shares + d));
+    store(shares + d, gate);
+    if (gates) store(gates + d, gate);
   }
   for (int64_t d = 0; d < width; d += kLanes<T>) {
-    const V r = load<V>(gates + d), z = load<V>(gates + width + d), share = load<V>(gates + 2 * width + d);
-    const V n = tanh(load<V>(gates + 3 * width + d) + r * share), after = n + z * (load<V>(state + d) - n);
-    store(state + d, after);
-    if (saved_gates == nullptr) continue;
-    store(saved_gates + 2 * width + d, share);
-    store(saved_gates + 3 * width + d, n);
-    store(saved_state + d, after);
+    const V r = load<V>(shares + d), z = load<V>(shares + width + d);
+    const V share = load<V>(shares + 2 * width + d) + load<V>(bias + d);
+    const V n = tanh(load<V>(input + 2 * width + d) + r * share), next = n + z * (load<V>(state + d) - n);
+    store(state + d, next);
+    if (gates == nullptr) continue;
+    store(gates + 2 * width + d, share);
+    store(gates + 3 * width + d, n);
+    store(after + d, next);
   }
 }
 
 template <typename T>
 void forward_block(const GruForwardArgs<T>& a, int64_t block, T* scratch) {
   const int64_t size = a.size, width = width_of<T>(size), first = block * kBlock;
-  T *state = scratch, *gates = state + kBlock * width;
+  T *state = scratch, *shares = state + kBlock * width;
   clear(state, kBlock * width);
+  clear(shares, kBlock * 3 * width);
   for (int64_t step = 0, id = first, n; (n = count_at(a, block, step)) > 0; id += a.sizes[step++]) {
-    for (int64_t i = 0; i < n; ++i) {
-      prefetch_row(a.inputs + a.distinct_of[id + (i + kAhead < n ? i + kAhead : i)] * 3 * width, 3 * width);
-      const T* input = a.inputs + a.distinct_of[id + i] * 3 * width;
-      T* row = gates + i * 4 * width;
-      copy(row, input, 2 * width);
-      copy(row + 2 * width, a.biases + 3 * width, width);
-      copy(row + 3 * width, input + 2 * width, width);
-    }
+    const auto input_of = [&](int64_t i) { return a.inputs + a.distinct_of[id + i] * 3 * width; };
     if (step > 0)
-      multiply<T>(n, 3 * width / kLanes<T>, size, {state, width, 1}, {panels_hh(a), kLanes<T>, size * kLanes<T>}, gates,
-                  4 * width);
-    for (int64_t i = 0; i < n; ++i)
-      forward_row(gates + i * 4 * width, width, state + i * width,
+      multiply<Old::replaced, T>(n, 3 * width / kLanes<T>, size, {state, width, 1},
+                                 {panels_hh(a), kLanes<T>, size * kLanes<T>}, shares, 3 * width);
+    for (int64_t i = 0; i < n; ++i) {
+      prefetch_row(input_of(i + kAhead < n ? i + kAhead : i), 3 * width);
+      forward_row(input_of(i), a.biases + 3 * width, width, shares + i * 3 * width, state + i * width,
                   a.gates ? a.gates + (id + i) * 4 * width : nullptr, a.gates ? a.after + (id + i) * width : nullptr);
+    }
   }
   for (int64_t i = 0; i < count_in(block, a.n_sequences); ++i)
     copy(a.states + (first + i) * size, state + i * width, size);
@@ -258,9 +256,10 @@ void backward_block(const GruBackwardArgs<T>& a, int64_t block, T* scratch, cons
       backward_row(a.gates + (id + i) * 4 * width, before ? before + i * width : nullptr, width, grad + i * width,
                    change + i * 3 * width, a.changes + (id + i) * 3 * width, sums.biases + 3 * width);
     if (step == 0) break;
-    multiply<T>(n, panels, 3 * width, {change, 3 * width, 1}, {panels_hh(a), kLanes<T>, 3 * width * kLanes<T>}, grad,
-                width);
-    multiply<T>(3 * width, panels, n, {change, 1, 3 * width}, {before, width, kLanes<T>}, sums.weight_hh, width);
+    multiply<Old::added, T>(n, panels, 3 * width, {change, 3 * width, 1},
+                            {panels_hh(a), kLanes<T>, 3 * width * kLanes<T>}, grad, width);
+    multiply<Old::added, T>(3 * width, panels, n, {change, 1, 3 * width}, {before, width, kLanes<T>}, sums.weight_hh,
+                            width);
   }
 }
 
@@ -270,7 +269,6 @@ void backward_inputs(const GruBackwardArgs<T>& a, int64_t block, T* scratch, con
   const int64_t first = block * kBlock, n = count_in(block, a.n_distinct);
   T *change = scratch, *vectors = change + kBlock * row, *grad = vectors + kBlock * columns;
   clear(change, n * row);
-  clear(grad, n * columns);
   for (int64_t i = 0; i < n; ++i) {
     for (int64_t at = a.start[first + i]; at < a.start[first + i + 1]; ++at) {
       prefetch_row(a.changes + a.order[at + kAhead < a.n_ids ? at + kAhead : at] * row, row);
@@ -279,8 +277,8 @@ void backward_inputs(const GruBackwardArgs<T>& a, int64_t block, T* scratch, con
     add(sums.biases, change + i * row, row);
     copy_padded(vectors + i * columns, vector_of(a, first + i), dim, columns);
   }
-  multiply<T>(n, panels, row, {change, row, 1}, {a.panels, kLanes<T>, row * kLanes<T>}, grad, columns);
-  multiply<T>(row, panels, n, {change, 1, row}, {vectors, columns, kLanes<T>}, sums.weight_ih, columns);
+  multiply<Old::replaced, T>(n, panels, row, {change, row, 1}, {a.panels, kLanes<T>, row * kLanes<T>}, grad, columns);
+  multiply<Old::added, T>(row, panels, n, {change, 1, row}, {vectors, columns, kLanes<T>}, sums.weight_ih, columns);
   for (int64_t i = 0; i < n; ++i) copy(a.grad_table + a.distinct[first + i] * dim, grad + i * columns, dim);
 }
 

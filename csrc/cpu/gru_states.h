@@ -32,7 +32,7 @@ constexpr int64_t panels_size(int64_t dim, int64_t size) {
 constexpr int64_t kBlock = 48;
 
 constexpr int64_t block_size(int64_t dim, int64_t size) {
-  return kBlock * (2 * padded_size(dim) + 5 * padded_size(size));
+  return kBlock * (2 * padded_size(dim) + 4 * padded_size(size));
 }
 
 template <typename T>

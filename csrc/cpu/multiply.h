@@ -23,8 +23,11 @@ struct Panels {
 // As many rows of a product as there are registers for, of two panels each.
 constexpr int kTileRows = kVectorBytes == 64 ? 12 : 6;
 
-// c[Rows, Count panels] += a[Rows, depth] b[depth, Count panels]; c's rows are `c_row` apart, and aligned.
-template <int Rows, int Count, typename T>
+// What becomes of the numbers in c.
+enum class Old { replaced, added };
+
+// c[Rows, Count panels] = a[Rows, depth] b[depth, Count panels], or += it; c's rows are `c_row` apart, and aligned.
+template <int Rows, int Count, Old old, typename T>
 inline void multiply_tile(Strided<T> a, Panels<T> b, int64_t depth, T* c, int64_t c_row) {
   using Vector = typename Pack<T>::Vector;
   const auto at = [=](int i, int v) { return reinterpret_cast<Vector*>(c + i * c_row) + v; };
@@ -32,7 +35,7 @@ inline void multiply_tile(Strided<T> a, Panels<T> b, int64_t depth, T* c, int64_
 #pragma GCC unroll 12
   for (int i = 0; i < Rows; ++i)
 #pragma GCC unroll 2
-    for (int v = 0; v < Count; ++v) sums[i][v] = *at(i, v);
+    for (int v = 0; v < Count; ++v) sums[i][v] = old == Old::added ? *at(i, v) : Vector{};
   for (int64_t k = 0; k < depth; ++k) {
     Vector right[Count];
 #pragma GCC unroll 2
@@ -51,14 +54,14 @@ inline void multiply_tile(Strided<T> a, Panels<T> b, int64_t depth, T* c, int64_
 }
 
 // The same for n ≤ Rows rows.
-template <int Rows, int Count, typename T>
+template <int Rows, int Count, Old old, typename T>
 inline void multiply_rows(int64_t n, Strided<T> a, Panels<T> b, int64_t depth, T* c, int64_t c_row) {
-  if (n == Rows) multiply_tile<Rows, Count>(a, b, depth, c, c_row);
-  else if constexpr (Rows > 1) multiply_rows<Rows - 1, Count>(n, a, b, depth, c, c_row);
+  if (n == Rows) multiply_tile<Rows, Count, old>(a, b, depth, c, c_row);
+  else if constexpr (Rows > 1) multiply_rows<Rows - 1, Count, old>(n, a, b, depth, c, c_row);
 }
 
 // The same for any n and any number of panels. Two panels of b, in the first cache meanwhile, meet all rows.
-template <typename T>
+template <Old old, typename T>
 void multiply(int64_t n, int64_t n_panels, int64_t depth, Strided<T> a, Panels<T> b, T* c, int64_t c_row) {
   for (int64_t p = 0; p < n_panels; p += 2) {
     const Panels<T> some = {b.data + p * b.panel, b.row, b.panel};
@@ -66,8 +69,8 @@ void multiply(int64_t n, int64_t n_panels, int64_t depth, Strided<T> a, Panels<T
       const int64_t rows = n - i < kTileRows ? n - i : kTileRows;
       const Strided<T> left = {a.data + i * a.row, a.row, a.column};
       T* out = c + i * c_row + p * Pack<T>::size;
-      if (p + 1 < n_panels) multiply_rows<kTileRows, 2>(rows, left, some, depth, out, c_row);
-      else multiply_rows<kTileRows, 1>(rows, left, some, depth, out, c_row);
+      if (p + 1 < n_panels) multiply_rows<kTileRows, 2, old>(rows, left, some, depth, out, c_row);
+      else multiply_rows<kTileRows, 1, old>(rows, left, some, depth, out, c_row);
     }
   }
 }
