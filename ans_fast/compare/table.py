@@ -14,7 +14,7 @@ from ans_fast.runner.metrics import larger_is_better
 
 @dataclass(frozen=True)
 class Line:
-    """A model on a data set: metrics' values seed by seed, mean seconds of a training epoch, peak memory in bytes."""
+    """A model on a data set: metrics' values seed by seed, median seconds of a training epoch, peak memory in bytes."""
 
     dataset: str
     model: str

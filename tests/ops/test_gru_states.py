@@ -23,19 +23,19 @@ LENGTHS = [[9, 9, 4, 1, 1, 0, 0], [3], [1, 1], [0, 0], [], [20] * 50 + [7] * 100
 class Case:
     """Random arguments for sequences of `lengths`; few ids, so that they repeat."""
 
-    def __init__(self, lengths: list[int], dim: int, size: int, dtype=torch.float64, seed: int = 0):
+    def __init__(self, lengths: list[int], dim: int, size: int, dtype=torch.float64, seed: int = 0, n: int = 11):
         generator = torch.Generator().manual_seed(seed)
 
         def normal(*shape: int) -> Tensor:
             return torch.randn(*shape, generator=generator, dtype=torch.float64).to(dtype)
 
         self.lengths, self.n_sequences = lengths, len(lengths)
-        self.table, self.weight_ih, self.bias_ih = normal(11, dim), normal(3 * size, dim), normal(3 * size)
+        self.table, self.weight_ih, self.bias_ih = normal(n, dim), normal(3 * size, dim), normal(3 * size)
         self.weight_hh, self.bias_hh = normal(3 * size, size), normal(3 * size)
         self.weight_hh /= math.sqrt(size)  # larger ones multiply rounding errors at every step
         for tensor in self.floats:
             tensor.requires_grad_()
-        self.sequences = [torch.randint(1, 11, (length,), generator=generator) for length in lengths]  # 0 is in none
+        self.sequences = [torch.randint(1, n, (length,), generator=generator) for length in lengths]  # 0 is in none
         steps = [[s[k] for s in self.sequences if len(s) > k] for k in range(max(lengths, default=0))]
         self.ids = torch.tensor([id_ for step in steps for id_ in step], dtype=torch.int64)
         self.sizes = torch.tensor([len(step) for step in steps], dtype=torch.int64)
@@ -102,6 +102,13 @@ def test_fused_is_the_reference(lengths, dim, size):
     torch.testing.assert_close(states, expected.float(), rtol=1e-4, atol=1e-5)
     for got, want in zip(single.gradients(states), case.gradients(case.run("reference")), strict=True):
         assert (got - want).norm() <= 1e-5 * want.norm()
+
+
+def test_many_blocks():
+    case = Case([3] * 300 + [2] * 900 + [1] * 400, 3, 4, n=2_000)
+    found, expected = case.run(), case.run("reference")
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(case.gradients(found), case.gradients(expected))
 
 
 def test_it_is_torchs_gru():
