@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +31,12 @@ def real_data(name: str) -> Path:
     if not folder.exists():
         pytest.skip(f"the data set {name} is not in {folder.parent}; ANS_FAST_DATA names another folder")
     return folder
+
+
+def run_at_simd_level(level: str, code: str) -> None:
+    """Runs Python code in a process whose kernels are those of `level` at most; an exception there is one here."""
+    environment = os.environ | {"ANS_FAST_SIMD": level, "OMP_NUM_THREADS": "1"}
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, check=True)
 
 
 def random_graph(n_users: int, n_items: int, n_pairs: int, seed: int = 0) -> ans_fast.BipartiteGraph:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ans_fast import ops
+from tests.conftest import run_at_simd_level
 from tests.ops import literal_ans
 
 SHAPES = [
@@ -207,8 +203,7 @@ def test_every_simd_level(level):
         "for shape in t.SHAPES:\n"
         "    t.test_fused_is_the_reference(shape, True)\n"
     )
-    environment = os.environ | {"ANS_FAST_SIMD": level, "OMP_NUM_THREADS": "1"}
-    subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], env=environment, check=True)
+    run_at_simd_level(level, code)
 
 
 def test_opcheck_and_compile():

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -15,6 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from ans_fast import ops
+from tests.conftest import run_at_simd_level
 
 SHAPES = [(1, 1), (3, 5), (16, 16), (64, 33), (7, 100)]  # D, H
 LENGTHS = [[9, 9, 4, 1, 1, 0, 0], [3], [1, 1], [0, 0], [], [20] * 50 + [7] * 100 + [1] * 30]
@@ -185,8 +182,7 @@ def test_every_simd_level(level):
         "    for dim, size in t.SHAPES:\n"
         "        t.test_fused_is_the_reference(lengths, dim, size)\n"
     )
-    environment = os.environ | {"ANS_FAST_SIMD": level, "OMP_NUM_THREADS": "1"}
-    subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], env=environment, check=True)
+    run_at_simd_level(level, code)
 
 
 def test_nan_stays_in_its_sequences():

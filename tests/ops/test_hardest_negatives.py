@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -14,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ans_fast import ops
+from tests.conftest import run_at_simd_level
 
 SHAPES = [(5, 2, 3, 2, 7), (1, 1, 1, 1, 1), (3, 1, 4, 3, 1), (33, 1, 32, 4, 64), (9, 3, 5, 2, 100), (2, 2, 70, 1, 33)]
 
@@ -137,8 +134,7 @@ def test_every_simd_level(level):
         "    t.test_fused_is_the_reference(shape, False)\n"
         "    t.test_fused_is_the_reference(shape, True)\n"
     )
-    environment = os.environ | {"ANS_FAST_SIMD": level, "OMP_NUM_THREADS": "1"}
-    subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], env=environment, check=True)
+    run_at_simd_level(level, code)
 
 
 def test_non_contiguous():
