@@ -51,6 +51,13 @@ inline void check_type(const Tensor& tensor, const char* name, ScalarType type, 
   if (tensor.scalar_type() != type) fail(name, " must be ", type_name);
 }
 
+// `dtype_of` names the tensor `like` in the message: of table's dtype.
+inline void check_like(const Tensor& tensor, const char* name, const char* shape, std::initializer_list<int64_t> sizes,
+                       const Tensor& like, const char* dtype_of) {
+  check_shape(tensor, name, shape, sizes);
+  check_type(tensor, name, like.scalar_type(), dtype_of);
+}
+
 inline void check_ids(const Tensor& ids, const char* name, const char* shape, std::initializer_list<int64_t> sizes) {
   check_shape(ids, name, shape, sizes);
   check_type(ids, name, ScalarType::Long, "int64");

@@ -9,8 +9,7 @@ namespace ans {
 
 inline void check_float(const Tensor& tensor, const char* name, const char* shape, std::initializer_list<int64_t> sizes,
                         const Tensor& like) {
-  check_shape(tensor, name, shape, sizes);
-  check_type(tensor, name, like.scalar_type(), "of user_hops' dtype");
+  check_like(tensor, name, shape, sizes, like, "of user_hops' dtype");
 }
 
 // Everything but ids' ranges.

@@ -51,8 +51,7 @@ struct HardestTensors {
 
  private:
   void check_like_rows(const Tensor& tensor, const char* name, const char* shape, int64_t size) const {
-    check_shape(tensor, name, shape, {size, user_rows.size(1), user_rows.size(2)});
-    check_type(tensor, name, user_rows.scalar_type(), "of user_rows' dtype");
+    check_like(tensor, name, shape, {size, user_rows.size(1), user_rows.size(2)}, user_rows, "of user_rows' dtype");
   }
 };
 

@@ -10,16 +10,16 @@ namespace {
 
 void check_float(const Tensor& tensor, const char* name, const char* shape, std::initializer_list<int64_t> sizes,
                  const Tensor& table) {
-  check_shape(tensor, name, shape, sizes);
-  check_type(tensor, name, table.scalar_type(), "of table's dtype");
+  check_like(tensor, name, shape, sizes, table, "of table's dtype");
 }
 
 void check_sizes(const Tensor& sizes, int64_t n_ids, int64_t n_sequences) {
   check_ids(sizes, "sizes", "[n_steps]", {-1});
   check_range("n_sequences", n_sequences, 0, INT32_MAX);
+  const int64_t* size_at = sizes.const_data_ptr<int64_t>();
   int64_t before = n_sequences, total = 0;
   for (int64_t step = 0; step < sizes.size(0); ++step) {
-    const int64_t size = sizes.const_data_ptr<int64_t>()[step];
+    const int64_t size = size_at[step];
     if (size < 0 || size > before)
       fail("sizes must be in [0, ", before, "] after ", before, " sequences, got ", size, " at position ", step);
     before = size;
@@ -48,8 +48,10 @@ struct Sequences {
     found = distinct_ids(ids, "ids", "[P]", table.size(0));
     check_sizes(sizes, ids.size(0), n_sequences);
     distinct = indices(found.n_distinct);
-    for (int64_t position = 0; position < ids.size(0); ++position)
-      distinct.mutable_data_ptr<int64_t>()[found.of_position()[position]] = ids.const_data_ptr<int64_t>()[position];
+    int64_t* id_of = distinct.mutable_data_ptr<int64_t>();
+    const int64_t* id_at = ids.const_data_ptr<int64_t>();
+    const int32_t* distinct_of = found.of_position();
+    for (int64_t position = 0, end = n_ids(); position < end; ++position) id_of[distinct_of[position]] = id_at[position];
     n_threads = threads_for(ids.size(0) * weight_hh.numel(), 1 << 20);
     panels = floats({cpu::panels_size(dim(), size())});
     scratch = floats({n_threads * cpu::block_size(dim(), size())});

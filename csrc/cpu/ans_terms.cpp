@@ -4,8 +4,6 @@
 // number of threads.
 #include "cpu/ans_terms.h"
 
-#include <string.h>
-
 #include "common/ans_row.h"
 #include "cpu/groups.h"
 #include "cpu/noise.h"
@@ -23,12 +21,6 @@ inline T dot(const T* a, const T* b, int64_t dim) {
     using V = decltype(kind);
     return load<V>(a + d) * load<V>(b + d);
   });
-}
-
-template <typename T>
-inline void add(T* __restrict__ to, const T* __restrict__ from, int64_t size) {
-#pragma omp simd
-  for (int64_t d = 0; d < size; ++d) to[d] += from[d];
 }
 
 // The five rows of one (pair, hop, negative).
@@ -213,9 +205,9 @@ inline void forward_pair(const AnsTermsForwardArgs<T>& a, int64_t pair, T* scrat
       noise_square[m] = sums.noise_square;
       score[m] = sums.score;
     }
-    memset(contrast + count, 0, sizeof(T) * static_cast<size_t>(n_negatives - count));
-    memset(distance + count, 0, sizeof(T) * static_cast<size_t>(n_negatives - count));
-    memset(orthogonality + count, 0, sizeof(T) * static_cast<size_t>(n_negatives - count));
+    clear(contrast + count, n_negatives - count);
+    clear(distance + count, n_negatives - count);
+    clear(orthogonality + count, n_negatives - count);
 
     // The scalars of all negatives at once; `score` becomes u·n'.
     T distance_sum = 0, orthogonality_sum = 0;
@@ -269,9 +261,9 @@ inline void backward_pair(const AnsTermsBackwardArgs<T>& a, int64_t pair, T* gra
   T* grad_p = a.grad_positive + pair * n_hops * dim;
   T* grad_gate = a.grad_user_gate + pair * n_hops * dim;
   T* grad_w = a.pair_margin + pair * (dim + 1);
-  memset(grad_p, 0, sizeof(T) * static_cast<size_t>(n_hops * dim));
-  memset(grad_gate, 0, sizeof(T) * static_cast<size_t>(n_hops * dim));
-  memset(grad_w, 0, sizeof(T) * static_cast<size_t>(dim + 1));
+  clear(grad_p, n_hops * dim);
+  clear(grad_gate, n_hops * dim);
+  clear(grad_w, dim + 1);
 
   // The selected rows' sums again, for the slope of −log σ(u·p − u·n') and of the margin.
   T difference = 0;
@@ -354,15 +346,15 @@ void backward(const AnsTermsBackwardArgs<T>& a) {
 
   for_each_group(a.user_start, a.n_users, a.n_threads, [&](int64_t user) {
     T* grad_u = a.grad_user_hops + user * row;
-    memset(grad_u, 0, sizeof(T) * static_cast<size_t>(row));
+    clear(grad_u, row);
     for (int64_t at = a.user_start[user]; at < a.user_start[user + 1]; ++at)
       backward_pair(a, a.user_order[at], grad_u, scratch_of_thread(a));
   });
   const int64_t n_members = a.item_start[a.n_items];
   for_each_group(a.item_start, a.n_items, a.n_threads, [&](int64_t item) {
     T *grad_n = a.grad_item_hops + item * row, *grad_gate = a.grad_item_gate + item * row;
-    memset(grad_n, 0, sizeof(T) * static_cast<size_t>(row));
-    memset(grad_gate, 0, sizeof(T) * static_cast<size_t>(row));
+    clear(grad_n, row);
+    clear(grad_gate, row);
     for (int64_t at = a.item_start[item]; at < a.item_start[item + 1]; ++at) {
       const int64_t entry = a.item_order[at], next = a.item_order[at + 1 < n_members ? at + 1 : at];
       if (entry < n_entries) backward_negative(a, entry, next < n_entries ? next : entry, grad_n, grad_gate);
@@ -370,7 +362,7 @@ void backward(const AnsTermsBackwardArgs<T>& a) {
     }
   });
 
-  memset(a.grad_margin_weight, 0, sizeof(T) * static_cast<size_t>(dim));
+  clear(a.grad_margin_weight, dim);
   *a.grad_margin_bias = 0;
   for (int64_t pair = 0; pair < a.n_pairs; ++pair) {
     add(a.grad_margin_weight, a.pair_margin + pair * (dim + 1), dim);

@@ -30,21 +30,11 @@ inline void copy(T* to, const T* from, int64_t size) {
   memcpy(to, from, sizeof(T) * static_cast<size_t>(size));
 }
 
-template <typename T>
-inline void clear(T* to, int64_t size) {
-  memset(to, 0, sizeof(T) * static_cast<size_t>(size));
-}
-
 // from[size] -> to[width]
 template <typename T>
 inline void copy_padded(T* to, const T* from, int64_t size, int64_t width) {
   copy(to, from, size);
   for (int64_t d = size; d < width; ++d) to[d] = T{0};
-}
-
-template <typename T>
-inline void add(T* to, const T* from, int64_t size) {
-  for_columns<T>(size, [&](auto kind, int64_t d) { add_to(to + d, load<decltype(kind)>(from + d)); });
 }
 
 template <typename T>

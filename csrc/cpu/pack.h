@@ -4,6 +4,7 @@
 // which takes as long as the row itself.
 #pragma once
 
+#include <string.h>
 #include <type_traits>
 #include <utility>
 
@@ -155,6 +156,18 @@ ANS_PACKED T sum_columns(int64_t dim, Term term) {
     else packs += term(kind, d);
   });
   return sum(packs) + rest;
+}
+
+// to[0, size) = 0
+template <typename T>
+inline void clear(T* to, int64_t size) {
+  memset(to, 0, sizeof(T) * static_cast<size_t>(size));
+}
+
+// to[0, size) += from[0, size)
+template <typename T>
+inline void add(T* to, const T* from, int64_t size) {
+  for_columns<T>(size, [&](auto kind, int64_t d) { add_to(to + d, load<decltype(kind)>(from + d)); });
 }
 
 template <typename T>
