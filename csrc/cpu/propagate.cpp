@@ -91,12 +91,12 @@ bool indptr_is_sound(const GraphView& graph) {
   return sound;
 }
 
-// Whether the indices of `rows` are all among `others`.
+// Whether the indices of `rows` are all among `others`. One comparison of 32 bits an index, which becomes a vector's.
 bool lead_to(const GraphView& graph, Rows rows, Rows others) {
-  int wrong = 0;
-#pragma omp simd reduction(| : wrong)
+  const uint32_t begin = static_cast<uint32_t>(others.begin), count = static_cast<uint32_t>(others.end) - begin;
+  uint32_t wrong = 0;
   for (int64_t e = graph.indptr[rows.begin]; e < graph.indptr[rows.end]; ++e)
-    wrong |= (graph.indices[e] < others.begin) | (graph.indices[e] >= others.end);
+    wrong |= static_cast<uint32_t>(graph.indices[e]) - begin >= count;
   return wrong == 0;
 }
 
