@@ -9,21 +9,6 @@ namespace {
 
 constexpr int kThreads = 256;
 
-// The items that may be drawn for a row: none where the user is no user or the graph is broken.
-struct Allowed {
-  const int32_t* positives;
-  int64_t n_positives, first, count;
-};
-
-__device__ Allowed allowed_of(const SampleNegativesArgs& a, int64_t user) {
-  if (user < 0 || user >= a.n_users) return {};
-  const int64_t begin = a.indptr[user], end = a.indptr[user + 1], first = a.n_users + a.first_item;
-  if (begin < 0 || begin > end || end > a.n_indices) return {};
-  const int64_t skipped = a.first_item == 0 ? 0 : count_below(a.indices + begin, end - begin, first);
-  const int64_t size = end - begin - skipped;
-  return {a.indices + begin + skipped, size, first, a.n_items - a.first_item - size};
-}
-
 __global__ void __launch_bounds__(kThreads) sample_kernel(const SampleNegativesArgs a) {
   const int64_t blocks = (a.n_negatives + 3) / 4, total = a.n_rows * blocks;
   const uint64_t seed = a.seed.get();
@@ -31,15 +16,10 @@ __global__ void __launch_bounds__(kThreads) sample_kernel(const SampleNegativesA
        i += static_cast<int64_t>(gridDim.x) * kThreads) {
     const int64_t row = i / blocks, block = i % blocks;
     const Allowed allowed = allowed_of(a, a.users[row]);
-    const PhiloxBlock draw =
-        philox(seed, static_cast<uint64_t>(row), static_cast<uint32_t>(block), kSamplingStream);
-    for (int j = 0; j < 4 && 4 * block + j < a.n_negatives; ++j) {
-      int64_t item = -1;
-      if (allowed.count > 0) {
-        const int64_t rank = below(draw.word[j], static_cast<uint32_t>(allowed.count));
-        item = nth_non_positive(allowed.positives, allowed.n_positives, allowed.first, rank) - a.n_users;
-      }
-      a.out[row * a.n_negatives + 4 * block + j] = item;
+    if (allowed.count > 0) {
+      draw_block(a, seed, allowed, row, block);
+    } else {
+      for (int64_t m = 4 * block; m < 4 * block + 4 && m < a.n_negatives; ++m) a.out[row * a.n_negatives + m] = -1;
     }
   }
 }
