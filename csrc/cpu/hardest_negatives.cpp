@@ -25,11 +25,16 @@ inline T gated_score(const T* u, const T* n, const T* item_gate, const T* pos_ga
   });
 }
 
+constexpr int64_t kAhead = 4;  // candidates between the one that is scored and the one whose rows are fetched
+
 // The hardest of [M] candidates.
-template <typename T, typename Score>
-inline int64_t hardest_of(const int64_t* candidates, int64_t n_candidates, Score score_of) {
+template <typename T, typename Fetch, typename Score>
+inline int64_t hardest_of(const int64_t* candidates, int64_t n_candidates, Fetch fetch, Score score_of) {
   Hardest<T> best;
-  for (int64_t m = 0; m < n_candidates; ++m) take(best, score_of(candidates[m]), candidates[m]);
+  for (int64_t m = 0; m < n_candidates; ++m) {
+    fetch(candidates[m + kAhead < n_candidates ? m + kAhead : m]);
+    take(best, score_of(candidates[m]), candidates[m]);
+  }
   return best.item;
 }
 
@@ -43,14 +48,21 @@ void hardest_negatives(const HardestNegativesArgs<T>& a) {
       for (int64_t hop = 0; hop < a.n_hops; ++hop) {
         const T *u = a.user_rows + pair * row + hop * dim, *items = a.item_hops + hop * dim;
         int64_t& chosen = a.chosen[k * a.n_hops + hop];
-        if (a.item_gate == nullptr) {
-          chosen = hardest_of<T>(candidates, a.n_candidates,
-                                 [=](int64_t item) { return plain_score(u, items + item * row, dim); });
+        if (a.item_gate == nullptr) {  // scores so short that the processor looks ahead far enough itself
+          chosen = hardest_of<T>(
+              candidates, a.n_candidates, [](int64_t) {},
+              [=](int64_t item) { return plain_score(u, items + item * row, dim); });
         } else {
           const T *item_gate = a.item_gate + hop * dim, *pos_gate = a.pos_gate + pair * row + hop * dim, rest = a.rest;
-          chosen = hardest_of<T>(candidates, a.n_candidates, [=](int64_t item) {
-            return gated_score(u, items + item * row, item_gate + item * row, pos_gate, rest, dim);
-          });
+          chosen = hardest_of<T>(
+              candidates, a.n_candidates,
+              [=](int64_t item) {
+                prefetch_row(items + item * row, dim);
+                prefetch_row(item_gate + item * row, dim);
+              },
+              [=](int64_t item) {
+                return gated_score(u, items + item * row, item_gate + item * row, pos_gate, rest, dim);
+              });
         }
       }
     }
