@@ -84,22 +84,6 @@ struct Sides {
   Rows after(int64_t layers_left) const { return layers_left % 2 == 0 ? ends : others; }
 };
 
-bool indptr_is_sound(const GraphView& graph) {
-  bool sound = true;
-  for (int64_t i = 0; i < graph.n_nodes; ++i)
-    sound &= graph.indptr[i] >= 0 && graph.indptr[i] <= graph.indptr[i + 1] && graph.indptr[i + 1] <= graph.n_indices;
-  return sound;
-}
-
-// Whether the indices of `rows` are all among `others`. One comparison of 32 bits an index, which becomes a vector's.
-bool lead_to(const GraphView& graph, Rows rows, Rows others) {
-  const uint32_t begin = static_cast<uint32_t>(others.begin), count = static_cast<uint32_t>(others.end) - begin;
-  uint32_t wrong = 0;
-  for (int64_t e = graph.indptr[rows.begin]; e < graph.indptr[rows.end]; ++e)
-    wrong |= static_cast<uint32_t>(graph.indices[e]) - begin >= count;
-  return wrong == 0;
-}
-
 // The first of `rows` that has `edges` edges, each row counting for `row_weight` more, before it.
 int64_t first_row(const GraphView& graph, Rows rows, int64_t edges, int64_t row_weight) {
   const int64_t start = graph.indptr[rows.begin] + rows.begin * row_weight;
@@ -124,11 +108,37 @@ int64_t count_users(const GraphView& graph) {
   return first_row(graph, {0, graph.n_nodes}, (graph.n_indices + 1) / 2, 0);
 }
 
+bool indptr_is_sound(const GraphView& graph) {
+  bool sound = true;
+  for (int64_t i = 0; i < graph.n_nodes; ++i)
+    sound &= graph.indptr[i] >= 0 && graph.indptr[i] <= graph.indptr[i + 1] && graph.indptr[i + 1] <= graph.n_indices;
+  return sound;
+}
+
+// Whether the indices of `rows` are all among `others`. One comparison of 32 bits an index, which becomes a vector's.
+bool lead_to(const GraphView& graph, Rows rows, Rows others) {
+  const uint32_t begin = static_cast<uint32_t>(others.begin), count = static_cast<uint32_t>(others.end) - begin;
+  uint32_t wrong = 0;
+  for (int64_t e = graph.indptr[rows.begin]; e < graph.indptr[rows.end]; ++e)
+    wrong |= static_cast<uint32_t>(graph.indices[e]) - begin >= count;
+  return wrong == 0;
+}
+
+bool indices_are_sound(const GraphView& graph, Rows users, Rows items, int n_threads) {
+  const int64_t parts = 4 * n_threads;
+  bool sound = true;
+#pragma omp parallel for schedule(static) num_threads(n_threads) reduction(&& : sound)
+  for (int64_t part = 0; part < 2 * parts; ++part) {
+    const Rows rows = part < parts ? users : items, others = part < parts ? items : users;
+    sound = sound && lead_to(graph, part_of(graph, rows, part % parts, parts), others);
+  }
+  return sound;
+}
+
 // One group of columns through all layers, by all threads of a team together. Every layer goes from one side to the
-// other, so that a table needs no twin. A graph that is not sound sets *broken, and from then on nothing follows its
-// indices.
+// other, so that a table needs no twin.
 template <int Count, typename T>
-void propagate_columns(const PropagateArgs<T>& a, int64_t column, const Sides& sides, bool* broken) {
+void propagate_columns(const PropagateArgs<T>& a, int64_t column, const Sides& sides) {
   const GraphView& graph = a.graph;
   constexpr int64_t width = Count * kVectorBytes / sizeof(T);
   const int64_t columns = a.dim - column < width ? a.dim - column : width, parts = 8 * a.n_threads;
@@ -155,18 +165,13 @@ void propagate_columns(const PropagateArgs<T>& a, int64_t column, const Sides& s
   }
   for (int64_t k = 1; k <= a.n_layers; ++k) {
     const bool last = k == a.n_layers;
-    const Rows rows = sides.after(a.n_layers - k), others = sides.after(a.n_layers - k + 1);
+    const Rows rows = sides.after(a.n_layers - k);
     const Layer<T> layer = {k == 1 ? first : table, a.add ? a.add + k * a.add_hop : nullptr,
                             last || a.out_hop != 0 ? a.out + k * a.out_hop : nullptr, last ? nullptr : table,
                             last && a.out_hop == 0 ? a.factor : T{1}, k == 1 ? a.from : nullptr};
 #pragma omp for schedule(dynamic, 1)
     for (int64_t part = 0; part < parts; ++part) {
-      if (__atomic_load_n(broken, __ATOMIC_RELAXED)) continue;
       const Rows some = part_of(graph, rows, part, parts);
-      if (k == 1 && column == 0 && !lead_to(graph, some, others)) {
-        __atomic_store_n(broken, true, __ATOMIC_RELAXED);
-        continue;
-      }
       for (int64_t i = some.begin; i < some.end; ++i)
         if (!last || place_of(a.to, i) >= 0) {
           if (layer.places) finish_row<Count, true>(a, layer, column, i);
@@ -185,16 +190,16 @@ bool propagate(const PropagateArgs<T>& a) {
   if (!indptr_is_sound(a.graph)) return false;
   const int64_t n_users = count_users(a.graph);
   const Rows users = {0, n_users}, items = {n_users, a.graph.n_nodes};
+  if (!indices_are_sound(a.graph, users, items, a.n_threads)) return false;
   const Sides ways[] = {{users, items}, {items, users}};
-  bool broken = false;
 #pragma omp parallel num_threads(a.n_threads)
   for (const Sides& sides : ways) {
     for (int64_t column = 0; column < a.dim; column += kLines * line) {
-      if (a.dim - column > line) propagate_columns<kLines * line_vectors>(a, column, sides, &broken);
-      else propagate_columns<line_vectors>(a, column, sides, &broken);
+      if (a.dim - column > line) propagate_columns<kLines * line_vectors>(a, column, sides);
+      else propagate_columns<line_vectors>(a, column, sides);
     }
   }
-  return !broken;
+  return true;
 }
 
 }  // namespace
