@@ -24,6 +24,17 @@ struct Layer {
 
 inline int64_t place_of(const int32_t* places, int64_t i) { return places ? places[i] : i; }
 
+// Fetches the columns of a row to come. Of one hop among several the rows lie too far apart for the hardware to do it;
+// where they lie side by side it does, and more would only be in the way. Always inline: GCC drops a call that does
+// nothing but fetch.
+template <int64_t width, typename T>
+ANS_PACKED void fetch_ahead(const PropagateArgs<T>& a, const T* rows, int64_t row, int64_t column, int64_t i) {
+  constexpr int64_t ahead = 8;
+  if (rows == nullptr || row == a.dim || i + ahead >= a.graph.n_nodes) return;
+  const int64_t source = place_of(a.from, i + ahead);
+  if (source >= 0) prefetch_row(rows + source * row + column, width);
+}
+
 // The columns of one group, `Count` vectors from `column` on, of row i. Two neighbours at a time, to add without waiting.
 template <int Count, bool Placed, typename T>
 inline __attribute__((always_inline)) void finish_row(const PropagateArgs<T>& a, const Layer<T>& layer, int64_t column,
@@ -34,6 +45,7 @@ inline __attribute__((always_inline)) void finish_row(const PropagateArgs<T>& a,
   const auto row_of = [&](int64_t node) {
     return reinterpret_cast<const Vector*>(layer.table + (Placed ? layer.places[node] + 1 : node) * width);
   };
+  fetch_ahead<width>(a, layer.add, a.add_row, column, i);
   Vector even[Count], odd[Count];
   for (int c = 0; c < Count; ++c) even[c] = odd[c] = Vector{};
   const int32_t* neighbour = a.graph.indices + a.graph.indptr[i];
@@ -150,6 +162,7 @@ void propagate_columns(const PropagateArgs<T>& a, int64_t column, const Sides& s
   const Rows start = sides.after(a.n_layers);
 #pragma omp for schedule(static)
   for (int64_t i = start.begin; i < start.end; ++i) {
+    fetch_ahead<width>(a, a.x, a.x_row, column, i);
     const int64_t source = place_of(a.from, i), target = place_of(a.to, i);
     const T* x = source >= 0 ? a.x + source * a.x_row + column : nullptr;
     if (x) {
