@@ -37,8 +37,7 @@ ANS_PACKED void fetch_ahead(const PropagateArgs<T>& a, const T* rows, int64_t ro
 
 // The columns of one group, `Count` vectors from `column` on, of row i. Two neighbours at a time, to add without waiting.
 template <int Count, bool Placed, typename T>
-inline __attribute__((always_inline)) void finish_row(const PropagateArgs<T>& a, const Layer<T>& layer, int64_t column,
-                                                      int64_t i) {
+ANS_PACKED void finish_row(const PropagateArgs<T>& a, const Layer<T>& layer, int64_t column, int64_t i) {
   using Vector = typename Pack<T>::Vector;
   using Loose = typename Pack<T>::Loose;
   constexpr int64_t width = Count * kVectorBytes / sizeof(T);
@@ -136,14 +135,13 @@ bool lead_to(const GraphView& graph, Rows rows, Rows others) {
   return wrong == 0;
 }
 
+// Whether every index is on the other side; nothing follows one before this is known.
 bool indices_are_sound(const GraphView& graph, Rows users, Rows items, int n_threads) {
-  const int64_t parts = 4 * n_threads;
   bool sound = true;
 #pragma omp parallel for schedule(static) num_threads(n_threads) reduction(&& : sound)
-  for (int64_t part = 0; part < 2 * parts; ++part) {
-    const Rows rows = part < parts ? users : items, others = part < parts ? items : users;
-    sound = sound && lead_to(graph, part_of(graph, rows, part % parts, parts), others);
-  }
+  for (int part = 0; part < n_threads; ++part)
+    sound = sound && lead_to(graph, part_of(graph, users, part, n_threads), items) &&
+            lead_to(graph, part_of(graph, items, part, n_threads), users);
   return sound;
 }
 

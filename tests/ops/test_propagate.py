@@ -175,12 +175,27 @@ def test_a_broken_graph_is_an_error_not_a_crash():
 
 
 # The first edge is a user's, who leads to 50 … 129; the last an item's, which leads to 0 … 49.
-@pytest.mark.parametrize(("edge", "node"), [(0, 49), (0, 130), (0, -1), (-1, -1), (-1, 50), (-1, -(1 << 31))])
+@pytest.mark.parametrize(("edge", "node"), [(0, 0), (0, 49), (0, 130), (0, -1), (-1, -1), (-1, 50), (-1, -(1 << 31))])
 def test_an_index_just_outside_is_an_error(edge, node):
     graph = BipartiteGraph(torch.arange(80) % 50, torch.arange(80), 50, 80)
     graph.indices[edge] = node
     with pytest.raises(ValueError, match=r"indices in \[0, 130\) lead from users to items and back"):
         torch.ops.ans_fast.propagate(torch.ones(130, 4), graph.indptr, graph.indices, graph.scale, 2, None)
+
+
+def test_a_broken_graph_is_an_error_with_fewer_threads_than_asked_for():
+    code = """if True:
+        import torch
+        from ans_fast import BipartiteGraph, ops
+        torch.set_num_threads(4)
+        graph = BipartiteGraph(torch.arange(80_000) % 2000, torch.arange(80_000) * 13 % 2000, 2000, 2000)
+        graph.indices[0] = 0
+        try:
+            ops.propagate(torch.ones(4000, 64), graph, 2)
+        except ValueError:
+            raise SystemExit(42)"""
+    environment = os.environ | {"OMP_THREAD_LIMIT": "1"}
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment).returncode == 42
 
 
 @pytest.mark.parametrize("level", ["baseline", "avx2", "avx512"])
