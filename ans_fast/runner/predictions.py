@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,7 +20,8 @@ DIGITS = 6
 
 
 def write_predictions(path: Path, evaluator: Evaluator, state: Any, sep: str) -> None:
-    """One row a row of the split, tab-separated or by `sep`. Lists are written `[3, 17]`; rows keep their order.
+    """One row a row of the split, by `sep`, quoted where csv's rules ask for it. Lists are written `[3, 17]`; rows keep
+    their order.
 
     TopK: user_id, rec_items, rec_predictions, the best 100. Impression: user_id, pos_items, pos_predictions, neg_items,
     neg_predictions. CTR: user_id, item_id, pCTR, label.
@@ -36,8 +39,11 @@ def write_predictions(path: Path, evaluator: Evaluator, state: Any, sep: str) ->
         columns = {"user_id": users, **_list_columns(evaluator, state)}
     else:
         columns = {"user_id": users, **_top_columns(evaluator, state)}
-    lines = map(sep.join, zip(*(map(str, column) for column in columns.values()), strict=True))
-    write_atomically(path, "\n".join([sep.join(columns), *lines, ""]).encode())
+    text = io.StringIO()
+    writer = csv.writer(text, delimiter=sep, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(zip(*columns.values(), strict=True))
+    write_atomically(path, text.getvalue().encode())
 
 
 def _top_columns(evaluator: Evaluator, state: Any) -> dict[str, list[str]]:

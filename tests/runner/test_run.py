@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from pathlib import Path
@@ -77,6 +78,18 @@ def test_predictions_of_top_k_hold_the_metrics(go, work: Path):
         assert row.rec_predictions == sorted(row.rec_predictions, reverse=True)
         hits += target in row.rec_items[:5]
     assert f"HR@5:{hits / len(test):.4f}" in out.split("Test After Training:")[1]
+
+
+@pytest.mark.parametrize("sep", [",", " ", "["])
+def test_predictions_are_read_by_a_csv_reader(go, work: Path, sep):
+    go("--model_name", "BPRMF", *TOP, "--log_file", "tabs.txt")
+    for path in (work / "data/top").glob("*.csv"):
+        pd.read_csv(path, sep="\t").to_csv(path, sep=sep, index=False)
+    assert go("--model_name", "BPRMF", *TOP, "--log_file", "other.txt", "--sep", sep)[0] == 0
+    tabs = Path("tabs/rec-BPRMF-test.csv").read_text()
+    assert tabs.startswith("user_id\trec_items\trec_predictions\n1\t[")
+    with open("other/rec-BPRMF-test.csv", newline="") as file:
+        assert list(csv.reader(file, delimiter=sep)) == [line.split("\t") for line in tabs.splitlines()]
 
 
 @pytest.mark.parametrize("flags", [["--dataset", "all"], ["--dataset", "top", "--test_all", "1"]])
