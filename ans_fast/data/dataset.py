@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ans_fast.data.description import Description, read_description
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -94,6 +96,11 @@ class Dataset:
     def clicked_by_all(self) -> Interactions:
         """The clicks of train, dev and test, in this order: what test_all leaves out of a user's candidates."""
         return Interactions.concatenate(self.clicks, self.later_clicks)
+
+    @cached_property
+    def description(self) -> Description:
+        """What the set's folder says of itself, read on first use."""
+        return read_description(self.folder)
 
     @cached_property
     def _meta(self) -> ItemMeta | None:

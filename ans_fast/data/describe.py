@@ -13,13 +13,16 @@ _SPLITS = ("train", "dev", "test")
 
 
 def describe(dataset: Dataset) -> list[tuple[str, str]]:
-    """(what, figure) rows: sizes, density, clicks a user and an item, splits, candidates, time span."""
+    """(what, figure) rows: source, sizes, density, clicks a user and an item, splits, candidates, time span."""
     clicks = dataset.clicks
     per_user, per_item = _counts(clicks.users), _counts(clicks.items)
     pairs = len(np.unique(clicks.users * dataset.n_items + clicks.items))
+    about = dataset.description
     span = [f"{np.datetime64(int(t), 's')}Z" if 1e8 < t < 1e11 else f"{t:g}" for t in _span(dataset.clicked_by_all)]
     rows = [
         ("data set", f"{dataset.name} ({dataset.mode})"),
+        ("source", about.source),
+        ("split", about.split),
         ("users", f"{dataset.n_users - 1:,} ids, {len(per_user):,} with a train click"),
         ("items", f"{dataset.n_items - 1:,} ids, {len(per_item):,} with a train click"),
         ("train clicks", f"{len(clicks):,}, {pairs:,} distinct pairs"),
@@ -27,7 +30,7 @@ def describe(dataset: Dataset) -> list[tuple[str, str]]:
         ("clicks a user", _spread(per_user)),
         ("clicks an item", _spread(per_item)),
         ("clicks on the top 1 % of items", f"{_top_share(per_item):.1%}"),
-        ("time", " to ".join(span)),
+        ("time", " to ".join(span) if about.times else "none, an order instead"),
     ]
     return rows + [(split, _describe_split(getattr(dataset, split), dataset.mode)) for split in _SPLITS]
 

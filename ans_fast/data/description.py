@@ -1,0 +1,67 @@
+"""description.json: what a data set's folder says of itself, which its three CSV files cannot tell."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from ans_fast.data.files import read_bytes
+from ans_fast.errors import UserError
+
+_NAME = "description.json"
+_VALID = {  # by type, as dataclasses give it with annotations that stay text
+    "str": (lambda value: isinstance(value, str) and value.isprintable(), "a line of text"),
+    "bool": (lambda value: isinstance(value, bool), "true or false"),
+    "int": (lambda value: type(value) is int and value >= 0, "a whole number"),
+    "int | None": (lambda value: value is None or (type(value) is int and value >= 0), "a whole number or null"),
+}
+RANKS = ("user", "row")
+
+
+@dataclass(frozen=True)
+class Description:
+    """Where a set's rows come from and how they are meant to be used. The defaults hold for a folder without the file.
+
+    source: what was read. split: how it was split into train, dev and test. seed: of the random draws, None where
+    there were none. times: whether the time column is the source's, not made up from an order. rank: what is ranked
+    once in an evaluation, each "row" of dev and test with its one item to find, as ReChorus does, or each "user" with
+    the set of all of its items in the split. dropped_duplicates: rows left out because their user had the item already.
+    """
+
+    source: str = "not described"
+    split: str = "as given"
+    seed: int | None = None
+    times: bool = True
+    rank: str = "row"
+    dropped_duplicates: int = 0
+
+
+def read_description(folder: Path) -> Description:
+    """The description in the data set's folder, the defaults where there is none. Raises UserError."""
+    path = folder / _NAME
+    if not path.exists():
+        return Description()
+    try:
+        values = json.loads(read_bytes(path))
+    except UserError:
+        raise
+    except (ValueError, RecursionError):
+        values = None
+    if not isinstance(values, dict):
+        raise UserError(f"{path} is malformed: expected one JSON object")
+    types = {field.name: field.type for field in fields(Description)}
+    for name, value in values.items():
+        if name not in types:
+            raise UserError(f"{path} has a field {name[:40]!r}, expected {', '.join(types)}")
+        valid, expected = _VALID[types[name]]
+        if name == "rank":
+            valid, expected = RANKS.__contains__, " or ".join(RANKS)
+        if not valid(value):
+            raise UserError(f"{path}: {name} is {repr(value)[:40]}, expected {expected}")
+    return Description(**values)
+
+
+def write_description(folder: Path, description: Description) -> None:
+    """Writes the file into the folder, which exists."""
+    (folder / _NAME).write_text(json.dumps(asdict(description), indent=2) + "\n")
