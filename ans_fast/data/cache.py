@@ -1,12 +1,10 @@
-"""What a reader made of large CSV files, kept as an .npz beside them and keyed by their contents and the options.
+"""What a reader made of large CSV files, kept as an .npz beside them under their fingerprint.
 
 No pickle: plain arrays only. A stale, cut or damaged file is never used: the key is in its name, zip checks the rest.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import zipfile
 import zlib
@@ -17,30 +15,27 @@ from pathlib import Path
 import numpy as np
 
 from ans_fast.data.dataset import Dataset, ImpressionLists, Interactions, Labelled, TopKSplit
+from ans_fast.data.files import SPLIT_FILES
 from ans_fast.errors import UserError
 from ans_fast.files import atomic_file
 
 _FORMAT = 1  # a new number with every change of what the readers or this file make of the same CSVs
 _WORTHWHILE = 8 << 20  # bytes of CSV: smaller sets are read about as fast as their cache
 _SPLITS = ("train", "dev", "test")
-_FILES = tuple(f"{split}.csv" for split in _SPLITS)
 _SPLIT_TYPES = {"TopK": TopKSplit, "Impression": ImpressionLists, "CTR": Labelled}
 
 
 def cached(
-    read: Callable[[], Dataset], name: str, mode: str, folder: Path, sep: str, options: dict, regenerate: bool
+    read: Callable[[], Dataset], name: str, mode: str, folder: Path, sep: str, fingerprint: str, regenerate: bool
 ) -> Dataset:
-    """What read() gives, from the cache where that holds it; `regenerate` reads and replaces it.
+    """What read() gives, from the cache where that holds the fingerprint; `regenerate` reads and replaces it.
 
-    options (JSON types) are what else shapes the result. A cache that cannot be written is done without.
+    A cache that cannot be written is done without.
     """
-    try:
-        if sum((folder / file).stat().st_size for file in _FILES) < _WORTHWHILE:
-            return read()
-        key = _key(folder, [mode, sep, options])
-    except OSError:  # read() tells it better
+    if sum((folder / file).stat().st_size for file in SPLIT_FILES) < _WORTHWHILE:
         return read()
-    paths = [home / f".ans_fast-{mode}-{key}.npz" for home in (folder, _user_cache(name)) if home]
+    file_name = f".ans_fast-{mode}-{_FORMAT}-{fingerprint}.npz"
+    paths = [home / file_name for home in (folder, _user_cache(name)) if home]
     for path in () if regenerate else paths:
         arrays = _load(path)
         if arrays:
@@ -51,15 +46,6 @@ def cached(
     dataset = read()
     any(_save(path, dataset) for path in paths)
     return dataset
-
-
-def _key(folder: Path, options: list) -> str:
-    digest = hashlib.blake2b(json.dumps([_FORMAT, options], sort_keys=True).encode(), digest_size=16)
-    for file in _FILES:
-        data = (folder / file).read_bytes()
-        digest.update(len(data).to_bytes(8, "little"))
-        digest.update(data)
-    return digest.hexdigest()
 
 
 def _user_cache(name: str) -> Path | None:

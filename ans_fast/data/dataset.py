@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ans_fast.data.description import Description, read_description
+from ans_fast.data.files import META_FILE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,7 +78,8 @@ class Dataset:
     mode is "TopK" (splits are TopKSplit), "Impression" (ImpressionLists) or "CTR" (Labelled). n_users and n_items are
     the largest id + 1 over the three files. clicks are the train rows that make graph and histories: all rows in TopK
     mode, those with label 1 otherwise, also where a row's list was dropped from `train`. later_clicks are the same of
-    dev and test.
+    dev and test. fingerprint is a digest of the files and options that the set was read from, "" where it was not
+    read from files: two sets with one fingerprint are the same.
     """
 
     name: str
@@ -91,6 +93,7 @@ class Dataset:
     test: TopKSplit | ImpressionLists | Labelled
     folder: Path
     sep: str = "\t"
+    fingerprint: str = ""
 
     @cached_property
     def clicked_by_all(self) -> Interactions:
@@ -106,7 +109,7 @@ class Dataset:
     def _meta(self) -> ItemMeta | None:
         from ans_fast.data.meta import read_item_meta
 
-        path = self.folder / "item_meta.csv"
+        path = self.folder / META_FILE
         return read_item_meta(path, self.sep, self.n_items) if path.exists() else None
 
     @property

@@ -6,10 +6,9 @@ import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from ans_fast.data.files import read_bytes
+from ans_fast.data.files import DESCRIPTION_FILE, read_bytes
 from ans_fast.errors import UserError
 
-_NAME = "description.json"
 _VALID = {  # by type, as dataclasses give it with annotations that stay text
     "str": (lambda value: isinstance(value, str) and value.isprintable(), "a line of text"),
     "bool": (lambda value: isinstance(value, bool), "true or false"),
@@ -39,7 +38,7 @@ class Description:
 
 def read_description(folder: Path) -> Description:
     """The description in the data set's folder, the defaults where there is none. Raises UserError."""
-    path = folder / _NAME
+    path = folder / DESCRIPTION_FILE
     if not path.exists():
         return Description()
     try:
@@ -64,4 +63,4 @@ def read_description(folder: Path) -> Description:
 
 def write_description(folder: Path, description: Description) -> None:
     """Writes the file into the folder, which exists."""
-    (folder / _NAME).write_text(json.dumps(asdict(description), indent=2) + "\n")
+    (folder / DESCRIPTION_FILE).write_text(json.dumps(asdict(description), indent=2) + "\n")

@@ -1,27 +1,51 @@
-"""Reading whole files, with readable errors."""
+"""Reading whole files, with readable errors, and the fingerprint of a set's files."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 
 from ans_fast.errors import UserError, reason
 
+SPLIT_FILES = ("train.csv", "dev.csv", "test.csv")
+META_FILE = "item_meta.csv"  # this one and the next may be missing
+DESCRIPTION_FILE = "description.json"
+
 
 def read_bytes(path: Path) -> bytes:
     """The whole file; UserError where it is missing, a directory, unreadable or empty."""
+    data = _contents(path)
+    if not data.strip():
+        raise UserError(f"{path} is empty")
+    return data
+
+
+def fingerprint_of(folder: Path, options: list) -> str:
+    """A digest, 32 hexadecimal digits, of all that shapes a data set: its files' contents and options (JSON types).
+
+    Raises UserError where a file is missing, a directory or unreadable.
+    """
+    digest = hashlib.blake2b(json.dumps(options, sort_keys=True).encode(), digest_size=16)
+    more = [name for name in (META_FILE, DESCRIPTION_FILE) if (folder / name).exists()]
+    for name in (*SPLIT_FILES, *more):
+        data = _contents(folder / name)
+        digest.update(f"{name} {len(data)} ".encode())
+        digest.update(data)
+    return digest.hexdigest()
+
+
+def line_of(data: bytes, offset: int) -> int:
+    """The 1-based line that holds the byte at offset."""
+    return data.count(b"\n", 0, offset) + 1
+
+
+def _contents(path: Path) -> bytes:
     try:
-        data = path.read_bytes()
+        return path.read_bytes()
     except FileNotFoundError:
         raise UserError(f"{path} is missing") from None
     except IsADirectoryError:
         raise UserError(f"{path} is a folder, expected a file") from None
     except OSError as error:
         raise UserError(f"cannot read {path}: {reason(error)}") from None
-    if not data.strip():
-        raise UserError(f"{path} is empty")
-    return data
-
-
-def line_of(data: bytes, offset: int) -> int:
-    """The 1-based line that holds the byte at offset."""
-    return data.count(b"\n", 0, offset) + 1

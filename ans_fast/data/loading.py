@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import difflib
 import logging
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from ans_fast.data.cache import cached
 from ans_fast.data.dataset import Dataset
 from ans_fast.data.demo import NAME as DEMO
 from ans_fast.data.demo import write_demo
+from ans_fast.data.files import fingerprint_of
 from ans_fast.data.impressions import ListLimits
 from ans_fast.errors import UserError
 
@@ -51,7 +52,8 @@ def load(
         return labelled.read_impressions(name, folder, sep, impression_key, limits)
 
     options = {"impression_key": impression_key, **asdict(limits)} if mode == "Impression" else {}
-    return cached(read, name, mode, folder, sep, options, regenerate)
+    fingerprint = fingerprint_of(folder, [mode, sep, options])
+    return replace(cached(read, name, mode, folder, sep, fingerprint, regenerate), fingerprint=fingerprint)
 
 
 def _find(path: Path, name: str) -> Path:

@@ -17,14 +17,8 @@ def _cache_small_sets(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def same(a: Dataset, b: Dataset) -> bool:
-    assert (a.name, a.mode, a.n_users, a.n_items, a.folder, a.sep) == (
-        b.name,
-        b.mode,
-        b.n_users,
-        b.n_items,
-        b.folder,
-        b.sep,
-    )
+    for name in ("name", "mode", "n_users", "n_items", "folder", "sep", "fingerprint"):
+        assert getattr(a, name) == getattr(b, name)
     for part in ("clicks", "later_clicks", "train", "dev", "test"):
         x, y = getattr(a, part), getattr(b, part)
         assert type(x) is type(y)

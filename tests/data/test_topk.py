@@ -70,6 +70,32 @@ def test_other_separators(write) -> None:
     assert data.test.neg_items is None
 
 
+def test_fingerprint(write) -> None:
+    folder = write()
+
+    def now(**options) -> str:
+        return load(folder.parent, folder.name, **options).fingerprint
+
+    first = now()
+    assert re.fullmatch("[0-9a-f]{32}", first)
+    assert now() == now(regenerate=True) == first
+    seen = [first]
+    for name in ("train", "dev", "test"):
+        path = folder / f"{name}.csv"
+        path.write_text(path.read_text().replace("\n2\t", "\n1\t", 1))
+        seen.append(now())
+    for name in ("item_meta.csv", "description.json"):
+        (folder / name).write_text("")
+        seen.append(now())
+    assert len(set(seen)) == 6
+
+
+def test_fingerprint_tells_options_apart(write) -> None:
+    folder = write(labelled=True)
+    options = [{"mode": "CTR"}, {}, {"impression_key": "impression_id"}, {"test_max_neg_item": 3}]
+    assert len({load(folder.parent, "small", **{"mode": "Impression", **o}).fingerprint for o in options}) == 4
+
+
 def test_missing_set_names_close_ones(write) -> None:
     folder = write()
     assert re.search(r"no data set 'smal' in .*; there: small; did you mean small\?", failing(folder.with_name("smal")))
