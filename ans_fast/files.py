@@ -35,21 +35,38 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """A new folder to fill, which takes path's place at the end, as `atomic_file` does for files. Where `path` exists,
-    its other files stay and those of the same name are replaced one by one."""
+    """A new folder to fill, which takes path's place at the end, as `atomic_file` does for files.
+
+    A folder that is there goes as a whole, with all that is in it. A process killed between the two renames leaves
+    the old one beside path, from where `restore_folder` takes it back.
+    """
+    path = path.resolve()
     with _temporary(path) as folder:
+        restore_folder(path)
         folder.mkdir()
         yield folder
-        for file in folder.iterdir():
+        for file in (*folder.iterdir(), folder):
             _flush(file)
+        old = _aside(path)
+        _remove(old)
+        if path.is_dir():
+            path.rename(old)
         try:
             folder.rename(path)
-        except OSError:
-            if not path.is_dir():
-                raise
-            for file in folder.iterdir():
-                file.replace(path / file.name)
+        finally:
+            restore_folder(path)
         _flush(path.parent)
+        _remove(old)
+
+
+def restore_folder(path: Path) -> None:
+    """Puts back the folder that an `atomic_folder` cut short has moved aside. Raises OSError."""
+    if not path.exists() and _aside(path).is_dir():
+        _aside(path).rename(path)
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.old")
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ans_fast.errors import UserError
-from ans_fast.files import atomic_file, atomic_folder, write_atomically
+from ans_fast.files import atomic_file, atomic_folder, restore_folder, write_atomically
 
 DEAD = 2**22 + 1  # no process has it: the kernel's limit is below
 
@@ -66,14 +66,78 @@ def test_failures_leave_what_was_there(tmp_path: Path, error: type[BaseException
     assert (tmp_path / "file.txt").read_bytes() == b"old"
 
 
-def test_folder_keeps_other_files(tmp_path: Path):
-    for content in ("one", "two"):
-        with atomic_folder(tmp_path / "folder") as folder:
-            (folder / "shared").write_text(content)
-            (folder / content).write_text("")
-    assert names(tmp_path / "folder") == ["one", "shared", "two"]
-    assert (tmp_path / "folder/shared").read_text() == "two"
+def fill(path: Path, name: str) -> None:
+    with atomic_folder(path) as folder:
+        for file in ("shared", name):
+            (folder / file).write_text(name)
+
+
+def content(folder: Path) -> dict[str, str]:
+    return {path.name: path.read_text() for path in folder.iterdir()}
+
+
+def test_folder_is_replaced_whole(tmp_path: Path):
+    for name in ("one", "two"):
+        fill(tmp_path / "folder", name)
+        assert content(tmp_path / "folder") == {"shared": name, name: name}
     assert names(tmp_path) == ["folder"]
+
+
+def test_folder_behind_a_link_is_replaced(tmp_path: Path):
+    fill(tmp_path / "real", "one")
+    (tmp_path / "link").symlink_to("real")
+    fill(tmp_path / "link", "two")
+    assert content(tmp_path / "real") == {"shared": "two", "two": "two"}
+    assert (tmp_path / "link").is_symlink()
+    assert names(tmp_path) == ["link", "real"]
+
+
+def test_old_folder_stays_where_the_new_one_cannot_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    fill(tmp_path / "folder", "one")
+    rename = Path.rename
+
+    def refuse(self: Path, to: Path) -> Path:
+        if self.suffix == ".tmp":
+            raise PermissionError(13, "Permission denied")
+        return rename(self, to)
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(UserError, match=r"cannot write .*folder: permission denied"):
+        fill(tmp_path / "folder", "two")
+    assert content(tmp_path / "folder") == {"shared": "one", "one": "one"}
+    assert names(tmp_path) == ["folder"]
+
+
+def test_killed_at_any_step_of_replacing_a_folder(tmp_path: Path):
+    """Python's audit hook tells each step at the file system: the process is killed at the first, the second …"""
+    code = (
+        "import os, sys; from pathlib import Path; from ans_fast.files import atomic_folder\n"
+        "left = int(sys.argv[1])\n"
+        "def step(event, _):\n"
+        "    global left\n"
+        "    left -= event.startswith(('os.', 'shutil.')) and event not in ('os.listdir', 'os.scandir', 'os.putenv')\n"
+        "    if left < 0: os.kill(os.getpid(), 9)\n"
+        "sys.addaudithook(step)\n"
+        "with atomic_folder(Path('folder')) as folder:\n"
+        "    for file in ('shared', 'two'): (folder / file).write_text('two')\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
+    whole = {name: {"shared": name, name: name} for name in ("one", "two", "three")}
+    seen = []
+    for steps in range(40):
+        fill(tmp_path / "folder", "one")
+        done = subprocess.run([sys.executable, "-c", code, str(steps)], cwd=tmp_path, env=environment)
+        restore_folder(tmp_path / "folder")
+        seen.append(content(tmp_path / "folder"))
+        assert seen[-1] in (whole["one"], whole["two"])
+        fill(tmp_path / "folder", "three")
+        assert names(tmp_path) == ["folder"]
+        if done.returncode == 0:
+            break
+    assert done.returncode == 0
+    assert seen[0] == whole["one"]
+    assert seen[-1] == whole["two"]
+    assert len(seen) > 5
 
 
 def test_what_the_dead_left_is_removed_and_nothing_else(tmp_path: Path):

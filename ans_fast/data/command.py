@@ -8,6 +8,7 @@ from pathlib import Path
 from ans_fast.command_line import Parser, exit_status
 from ans_fast.data import MODES, load
 from ans_fast.data.describe import describe, plot
+from ans_fast.data.files import check_name
 from ans_fast.data.prepare import mind, movielens
 from ans_fast.data.prepare.amazon import prepare_amazon
 from ans_fast.data.prepare.convert import convert
@@ -94,8 +95,7 @@ def _add_output(command: argparse.ArgumentParser) -> None:
 def _prepare(args: argparse.Namespace) -> None:
     if not args.raw.exists():
         raise UserError(f"--raw {args.raw} does not exist; unpack the original download there")
-    if Path(args.name).name != args.name:
-        raise UserError(f"name must be one of {', '.join(_PREPARERS)} or an Amazon category, got {args.name!r}")
+    check_name(args.name, "name")
     target = args.out / args.name
     if args.name in _PREPARERS:
         _PREPARERS[args.name](args, target)
@@ -106,8 +106,7 @@ def _prepare(args: argparse.Namespace) -> None:
 
 def _convert(args: argparse.Namespace) -> None:
     name = args.name if args.name is not None else args.source.resolve().name.removesuffix(".inter")
-    if not name or Path(name).name != name:
-        raise UserError(f"--name must be a plain folder name, got {name!r}")
+    check_name(name, "--name")
     neg_items = None if args.neg_items is None else args.neg_items > 0
     told = convert(args.source, args.out / name, args.split, neg_items, args.min_rating, args.seed)
     print(f"wrote {args.out / name} ({told})")

@@ -35,6 +35,13 @@ def fingerprint_of(folder: Path, options: list) -> str:
     return digest.hexdigest()
 
 
+def check_name(name: str, argument: str) -> None:
+    """UserError unless name is that of a folder inside another one, or of one inside that: `demo`, `sets/demo`."""
+    path = Path(name)
+    if not path.parts or path.is_absolute() or ".." in path.parts or not name.isprintable():
+        raise UserError(f"{argument} must be a folder's name such as demo, not absolute and without '..', got {name!r}")
+
+
 def line_of(data: bytes, offset: int) -> int:
     """The 1-based line that holds the byte at offset."""
     return data.count(b"\n", 0, offset) + 1

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import logging
+import os
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -11,9 +13,10 @@ from ans_fast.data.cache import cached
 from ans_fast.data.dataset import Dataset
 from ans_fast.data.demo import NAME as DEMO
 from ans_fast.data.demo import write_demo
-from ans_fast.data.files import fingerprint_of
+from ans_fast.data.files import check_name, fingerprint_of
 from ans_fast.data.impressions import ListLimits
 from ans_fast.errors import UserError
+from ans_fast.files import restore_folder
 
 MODES = ("TopK", "Impression", "CTR")
 
@@ -57,11 +60,15 @@ def load(
 
 
 def _find(path: Path, name: str) -> Path:
+    check_name(name, "the data set's name")
     folder = path / name
-    if name == DEMO and not folder.exists():
+    if not os.path.lexists(folder):
+        with contextlib.suppress(OSError):
+            restore_folder(folder)
+    if name == DEMO and not os.path.lexists(folder):
         logging.info("Writing the synthetic demo set to %s", folder)
         write_demo(folder)
-    if folder.is_dir():
+    if os.path.isdir(folder):
         return folder
     there = sorted(f.parent.name for f in path.glob("*/train.csv"))
     close = difflib.get_close_matches(name, there, n=1, cutoff=0.4)

@@ -17,6 +17,7 @@ from ans_fast.data.prepare.mind import prepare_ctr as prepare_mind
 from ans_fast.data.prepare.mind import prepare_topk as prepare_mind_topk
 from ans_fast.data.prepare.movielens import prepare_ctr, prepare_topk
 from ans_fast.data.prepare.rules import draw_negatives, k_core, leave_one_out
+from ans_fast.data.prepare.write import write_set
 from ans_fast.errors import UserError
 from tests.conftest import real_data
 
@@ -237,3 +238,26 @@ def test_leave_one_out_keeps_the_first_row() -> None:
 def test_empty_core() -> None:
     with pytest.raises(UserError, match="5-core is empty"):
         k_core(pd.DataFrame({"user": [1], "item": [1], "label": [1]}))
+
+
+def test_a_set_is_replaced_whole(tmp_path: Path) -> None:
+    """Nothing of an older set survives: not its item_meta.csv, not its caches."""
+    frame = pd.DataFrame({"user": [1, 1, 2], "item": [5, 6, 5], "time": [1, 2, 3]})
+    meta = pd.DataFrame({"item": [5, 6], "i_kind": [1, 2]})
+    write_set(tmp_path / "set", (frame, frame, frame), [], item_meta=meta)
+    (tmp_path / "set/.ans_fast-TopK-1-0.npz").touch()
+    assert load(tmp_path, "set").item_meta is not None
+    write_set(tmp_path / "set", (frame[:2], frame, frame), [])
+    data = load(tmp_path, "set")
+    assert data.item_meta is None
+    assert len(data.train) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]
+    assert not [*(tmp_path / "set").glob(".*")]
+
+
+def test_what_is_no_set_is_not_replaced(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"user": [1], "item": [5], "time": [1]})
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match=r"holds notes\.txt, which is no file of a data set"):
+        write_set(tmp_path, (frame, frame, frame), [])
+    assert (tmp_path / "notes.txt").read_text() == "mine"

@@ -102,6 +102,27 @@ def test_missing_set_names_close_ones(write) -> None:
     assert "no data set is there" in failing(folder / "small")
 
 
+@pytest.mark.parametrize("name", ["", ".", "..", "../small", "a/../small", "/etc", "a\0b", "a\nb", "\udce9"])
+def test_names_stay_inside_their_folder(write, name: str) -> None:
+    folder = write()
+    with pytest.raises(UserError, match="the data set's name must be a folder's name") as caught:
+        load(folder.parent, name)
+    assert str(caught.value).isprintable()
+
+
+def test_nested_and_long_names(write) -> None:
+    folder = write()
+    assert load(folder.parent.parent, f"{folder.parent.name}/small/").n_users == 4
+    assert "no data set" in failing(folder.parent / ("x" * 300))
+
+
+def test_a_set_that_was_moved_aside_is_found(write) -> None:
+    folder = write()
+    folder.rename(folder.with_name(".small.old"))
+    assert load(folder.parent, "small").n_users == 4
+    assert folder.is_dir()
+
+
 @pytest.mark.parametrize(
     ("train", "expected"),
     [

@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ans_fast.data.files import DESCRIPTION_FILE, META_FILE, SPLIT_FILES
 from ans_fast.data.prepare.rules import draw_negatives, renumber
 from ans_fast.errors import UserError
 from ans_fast.files import atomic_folder
 
 SPLITS = ("train", "dev", "test")
+_MAPPINGS = ("user2newid.json", "item2newid.json")
 
 
 def write_set(
@@ -26,8 +28,10 @@ def write_set(
     """Writes train, dev and test with new ids from 1 (by sorted old ids), time and the further `columns`.
 
     negatives_seed: dev and test get neg_items drawn with it. item_meta: an `item` column of old ids and what to keep
-    by new item_id; items that no frame has are left out. Raises UserError where a split is empty.
+    by new item_id; items that no frame has are left out. A set that is there is replaced whole. Raises UserError
+    where a split is empty, or target holds something else than a set.
     """
+    _check_replaceable(target)
     for split, frame in zip(SPLITS, frames, strict=True):
         if frame.empty:
             raise UserError(f"the {split} split would be empty; is this the whole download?")
@@ -47,9 +51,20 @@ def write_set(
             known = item_meta[item_meta["item"].isin(list(item_ids))]
             meta = known.drop(columns="item")
             meta.insert(0, "item_id", known["item"].map(item_ids).astype(np.int64))
-            meta.sort_values("item_id").to_csv(folder / "item_meta.csv", sep="\t", index=False)
-        for name, mapping in (("user2newid", user_ids), ("item2newid", item_ids)):
-            (folder / f"{name}.json").write_text(json.dumps(mapping))
+            meta.sort_values("item_id").to_csv(folder / META_FILE, sep="\t", index=False)
+        for name, mapping in zip(_MAPPINGS, (user_ids, item_ids), strict=True):
+            (folder / name).write_text(json.dumps(mapping))
+
+
+def _check_replaceable(target: Path) -> None:
+    """UserError where target is a folder with files that are no set's, a download perhaps: they would be lost."""
+    known = {*SPLIT_FILES, META_FILE, DESCRIPTION_FILE, *_MAPPINGS}
+    for path in sorted(target.iterdir()) if target.is_dir() else ():
+        if path.name not in known and not path.name.lstrip(".").startswith("ans_fast-"):
+            raise UserError(
+                f"{target} holds {path.name}, which is no file of a data set, and would be replaced whole; "
+                "remove that or write elsewhere"
+            )
 
 
 def _whole(times: pd.Series) -> np.ndarray:
