@@ -14,8 +14,8 @@ DESCRIPTION_FILE = "description.json"
 
 
 def read_bytes(path: Path) -> bytes:
-    """The whole file; UserError where it is missing, a directory, unreadable or empty."""
-    data = _contents(path)
+    """The whole file without a byte-order mark; UserError where it is missing, a directory, unreadable or empty."""
+    data = _contents(path).removeprefix(b"\xef\xbb\xbf")
     if not data.strip():
         raise UserError(f"{path} is empty")
     return data
@@ -45,6 +45,12 @@ def check_name(name: str, argument: str) -> None:
 def line_of(data: bytes, offset: int) -> int:
     """The 1-based line that holds the byte at offset."""
     return data.count(b"\n", 0, offset) + 1
+
+
+def line_of_row(data: bytes, row: int) -> int:
+    """The 1-based line of row `row`, counted from 0 over the lines that are not blank; of the last where it ends."""
+    lines = [number for number, line in enumerate(data.splitlines(), 1) if line.strip(b" ")]
+    return lines[min(row, len(lines) - 1)]
 
 
 def _contents(path: Path) -> bytes:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ans_fast.data.files import line_of, read_bytes
+from ans_fast.data.files import line_of, line_of_row, read_bytes
 from ans_fast.data.lists import MalformedList, parse_lists
 from ans_fast.errors import UserError
 
@@ -72,8 +72,7 @@ class Table:
 
     def error(self, row: int, message: str) -> UserError:
         """A UserError that names the file and the line of data row `row`."""
-        lines = [number for number, line in enumerate(self._data.splitlines(), 1) if line.strip(b" ")]
-        return UserError(f"{self.path} line {lines[min(row + 1, len(lines) - 1)]}: {message}")
+        return UserError(f"{self.path} line {line_of_row(self._data, row + 1)}: {message}")
 
     def bad_cell(self, name: str, row: int) -> UserError:
         """The error for a value that is not of its column's kind."""
@@ -172,8 +171,8 @@ def _separator(sep: str) -> str:
 
 
 def _text(path: Path, data: bytes) -> bytes:
-    """data without byte-order mark and last line break, checked to be UTF-8 text."""
-    data = data.removeprefix(b"\xef\xbb\xbf").rstrip(b"\r\n")
+    """data without its last line breaks, checked to be UTF-8 text."""
+    data = data.rstrip(b"\r\n")
     nul = data.find(b"\0")
     if nul >= 0:
         raise UserError(f"{path} line {line_of(data, nul)}: a zero byte; expected UTF-8 text, not binary or UTF-16")

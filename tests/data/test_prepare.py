@@ -235,6 +235,24 @@ def test_leave_one_out_keeps_the_first_row() -> None:
     assert [part["item"].tolist() for part in (train, dev, test)] == [[1, 2, 3, 4], [6], [5, 7]]
 
 
+def test_byte_order_marks(tmp_path: Path) -> None:
+    """Every download may begin with one: the first row is read as without it."""
+    mark = "\ufeff"
+    reviews = [(f"A{u}", f"B{i:03}", u + i) for u in range(9) for i in range(120) if (u + i) % 9]
+    text = [json.dumps(dict(zip(("reviewerID", "asin", "unixReviewTime"), row, strict=True))) for row in reviews]
+    (tmp_path / "Toys_5.json").write_text(mark + "\n".join(text))
+    (tmp_path / "meta_Toys.json").write_text(mark + json.dumps({"asin": "B001", "categories": [["a", "b", "c"]]}))
+    prepare_amazon("Toys", tmp_path, tmp_path / "toys", seed=0)
+    assert load(tmp_path, "toys").item_meta["i_category"].to_dict() == {2: 1}
+
+    pairs = [(u, i, 1 + 86_400 * ((37 * u + i) % 100)) for u in range(9) for i in range(220) if (u + i) % 9]
+    (tmp_path / "ratings.dat").write_text(mark + "".join(f"{u}::{i}::5::{t}\n" for u, i, t in pairs))
+    (tmp_path / "movies.dat").write_text(mark + "0::Film::Drama\n")
+    prepare_ctr(tmp_path, tmp_path / "films", utc_offset=0)
+    films = load(tmp_path, "films", "CTR")
+    assert (films.n_users - 1, len(films.item_meta)) == (9, 1)
+
+
 def test_empty_core() -> None:
     with pytest.raises(UserError, match="5-core is empty"):
         k_core(pd.DataFrame({"user": [1], "item": [1], "label": [1]}))

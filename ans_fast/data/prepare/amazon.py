@@ -39,8 +39,9 @@ def _find(folder: Path, names: list[str]) -> Path | None:
 def _lines(path: Path, parse: Callable[[str], Any]) -> Iterator[tuple[int, dict]]:
     """The numbered objects of a file with one a line."""
     number = 0
+    opened = gzip.open if path.suffix == ".gz" else open
     try:
-        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else open(path, encoding="utf-8") as file:
+        with opened(path, "rt", encoding="utf-8-sig") as file:
             for number, line in enumerate(file, 1):
                 if line.strip():
                     record = parse(line)
