@@ -1,61 +1,210 @@
-"""Types of command-line flags: what argparse calls to read a value; the messages say what was expected."""
+"""Types of options: argparse calls one to read a flag's text, and `check` looks at a value that came from Python.
+
+A type holds its bounds, so that both ways refuse the same values in the same words: sizes that would overflow, numbers
+that float32 does not hold, digits of other scripts, control characters.
+"""
 
 from __future__ import annotations
 
 import argparse
+import difflib
 import math
+import numbers
+import os
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ans_fast.errors import UserError
 
 
-def positive_int(text: str) -> int:
-    """An integer from 1 on."""
-    return _integer(text, 1)
+class OptionType:
+    """What an option takes. A subclass gives `expected`, `read` and `accepts`.
+
+    expected: such as "an integer from 0 to 9". read: the value that a text says; ValueError if it says none.
+    accepts: whether a value is one of these.
+    """
+
+    expected: str
+
+    def read(self, text: str) -> Any:
+        return text
+
+    def accepts(self, value: Any) -> bool:
+        raise NotImplementedError
+
+    def __call__(self, text: str) -> Any:
+        """The flag's value. Raises ArgumentTypeError."""
+        try:
+            value = self.read(text)
+        except ValueError:
+            value = None
+        if value is None or not self.accepts(value):
+            raise argparse.ArgumentTypeError(f"expected {self.expected}, got {_shown(text)}")
+        return value
+
+    def check(self, name: str, value: Any) -> None:
+        """Raises UserError, which names the option, for a value that is none of these."""
+        if not self.accepts(value):
+            raise UserError(f"{name} must be {self.expected}, got {_shown(value)}")
 
 
-def natural(text: str) -> int:
-    """An integer from 0 on."""
-    return _integer(text, 0)
+@dataclass(frozen=True)
+class Integer(OptionType):
+    """An integer from `least` to `most`."""
+
+    least: int
+    most: int
+
+    @property
+    def expected(self) -> str:
+        return f"an integer from {self.least} to {self.most}" if self.most > 1 else "0 or 1"
+
+    def read(self, text: str) -> int:
+        if not re.fullmatch("[+-]?[0-9]{1,40}", text):  # int() takes 1_000, spaces and all scripts' digits
+            raise ValueError
+        return int(text)
+
+    def accepts(self, value: Any) -> bool:
+        return isinstance(value, numbers.Integral) and self.least <= value <= self.most
 
 
-def seed(text: str) -> int:
-    """An integer from 0 to 2^63 - 1."""
-    value = natural(text)
-    if value >= 2**63:
-        raise argparse.ArgumentTypeError(f"expected an integer below 2^63, got {text!r}")
-    return value
+@dataclass(frozen=True)
+class Number(OptionType):
+    """A number from `least` to `most`."""
+
+    least: float
+    most: float
+
+    @property
+    def expected(self) -> str:
+        return f"a number from {self.least:g} to {self.most:g}"
+
+    def read(self, text: str) -> float:
+        if not re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", text):
+            raise ValueError
+        return float(text)
+
+    def accepts(self, value: Any) -> bool:
+        return isinstance(value, numbers.Real) and math.isfinite(value) and self.least <= value <= self.most
 
 
-def switch(text: str) -> int:
-    """0 or 1."""
-    if text not in ("0", "1"):
-        raise argparse.ArgumentTypeError(f"expected 0 or 1, got {text!r}")
-    return int(text)
+@dataclass(frozen=True)
+class Name(OptionType):
+    """One of `choices`, which are upper-case; a flag may say it in lower case."""
+
+    choices: tuple[str, ...]
+
+    @property
+    def expected(self) -> str:
+        return f"one of {', '.join(self.choices)}"
+
+    def read(self, text: str) -> str:
+        return text.upper()
+
+    def accepts(self, value: Any) -> bool:
+        return value in self.choices
+
+    def __call__(self, text: str) -> str:
+        try:
+            return super().__call__(text)
+        except argparse.ArgumentTypeError as error:
+            close = difflib.get_close_matches(text[:20].upper(), self.choices, n=1, cutoff=0.3)
+            raise argparse.ArgumentTypeError(f"{error}; did you mean {close[0]}?" if close else str(error)) from None
 
 
-def finite(text: str) -> float:
-    """A finite number."""
-    return _number(text, -math.inf, "a number")
+@dataclass(frozen=True)
+class List(OptionType):
+    """One to `most` values of type `each`; in a flag they stand between commas, in brackets or not."""
+
+    each: OptionType
+    most: int = 1000
+
+    @property
+    def expected(self) -> str:
+        return f"1 to {self.most} values, each {self.each.expected}"
+
+    def __call__(self, text: str) -> list[Any]:
+        inner = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+        parts = [part.strip(" ") for part in inner.split(",")]
+        if len(parts) > self.most:
+            raise argparse.ArgumentTypeError(f"expected {self.expected}, got {len(parts)} of them")
+        return [self.each(part) for part in parts]
+
+    def accepts(self, value: Any) -> bool:
+        return isinstance(value, list | tuple) and 1 <= len(value) <= self.most and all(map(self.each.accepts, value))
 
 
-def non_negative(text: str) -> float:
-    """A finite number from 0 on."""
-    return _number(text, 0.0, "a number of at least 0")
+@dataclass(frozen=True)
+class Text(OptionType):
+    """Text without control characters, which would forge lines of logs and tables, that `pattern` matches as a whole.
+
+    Names in paths have at most 255 bytes in all file systems.
+    """
+
+    pattern: str = ".*"
+    expected: str = "a line of text, without control characters, whose names between slashes have at most 255 bytes"
+
+    def accepts(self, value: Any) -> bool:
+        if not isinstance(value, str) or not re.fullmatch(self.pattern, value):
+            return False
+        if any(not c.isprintable() and c not in OTHER_SPACES for c in value):
+            return False
+        names = os.fsencode(value).split(b"/")
+        return max(map(len, names)) <= 255 and sum(map(len, names)) + len(names) < 4096
 
 
-def _integer(text: str, least: int) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = least - 1
-    if value < least:
-        raise argparse.ArgumentTypeError(f"expected an integer of at least {least}, got {text!r}")
-    return value
+class FilePath(Text):
+    """A path."""
+
+    def __call__(self, text: str) -> Path:
+        return Path(super().__call__(text))
 
 
-def _number(text: str, least: float, what: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not (math.isfinite(value) and value >= least):
-        raise argparse.ArgumentTypeError(f"expected {what}, got {text!r}")
-    return value
+class Separator(OptionType):
+    r"""One ASCII character; a flag may say \t for a tab."""
+
+    expected = r"one ASCII character such as ',' or '\t'"
+
+    def read(self, text: str) -> str:
+        return "\t" if text == r"\t" else text
+
+    def accepts(self, value: Any) -> bool:
+        return isinstance(value, str) and len(value) == 1 and value.isascii() and value not in '\0"\n\r'
+
+
+class Words(OptionType):
+    """Words as a shell splits them; quotes keep spaces."""
+
+    expected = "words whose quotes are closed"
+
+    def read(self, text: str) -> list[str]:
+        return shlex.split(text)
+
+    def accepts(self, value: Any) -> bool:
+        return isinstance(value, list)
+
+
+OTHER_SPACES = "\u00a0\u3000"  # a no-break and an ideographic one: not called printable, and in file names all the same
+
+natural = Integer(0, 2**31 - 1)
+positive_int = Integer(1, 2**31 - 1)
+seed = Integer(0, 2**63 - 1)
+switch = Integer(0, 1)
+layers = Integer(0, 1000)
+size = Integer(1, 4096)  # of a vector or a hidden layer: the square of it, in floats, fits any machine
+draws = Integer(1, 2**16)
+non_negative = Number(0, 1e38)  # as far as float32 goes
+share = Number(0, 1)
+text = Text()
+path = FilePath()
+separator = Separator()
+words = Words()
+
+
+def _shown(value: object) -> str:
+    """The value as Python writes it, its middle left out if it is long."""
+    shown = repr(value)
+    return shown if len(shown) <= 60 else f"{shown[:40]}…{shown[-10:]}"

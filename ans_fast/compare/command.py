@@ -10,9 +10,11 @@ from ans_fast.command_line import Help, Parser, exit_status
 from ans_fast.compare import table
 from ans_fast.compare.flags import PUBLISHED, flags_of_models
 from ans_fast.compare.grid import Run
-from ans_fast.errors import UserError
 from ans_fast.files import write_atomically
-from ans_fast.flag_types import natural, positive_int
+from ans_fast.flag_types import List, Text, natural, path, positive_int, seed, text, words
+from ans_fast.runner.metrics import CLICK, RANKING, Metric
+
+NAMES = List(Text(".+", "a name"))
 
 
 class _Help(argparse.RawDescriptionHelpFormatter, Help):
@@ -30,17 +32,25 @@ def parser() -> argparse.ArgumentParser:
         epilog=f"flags of the models unless --config or --flags say otherwise:\n{published}",
         formatter_class=_Help,
     )
-    made.add_argument("--models", required=True, help="such as LightGCN,ANS; LightGCN+DNS is a line with its own flags")
-    made.add_argument("--datasets", required=True, help="such as Grocery_and_Gourmet_Food,ML_1MCTR:Impression")
-    made.add_argument("--seeds", default="0,1,2", help="one run each")
-    made.add_argument("--path", default="data/", help="folder of the data sets")
-    made.add_argument("--out", default="../compare", help="folder of the runs and the table")
-    made.add_argument("--metrics", default="HR@5,NDCG@5", help="columns of the table")
+    made.add_argument(
+        "--models", type=NAMES, required=True, help="such as LightGCN,ANS; LightGCN+DNS is a line with its own flags"
+    )
+    made.add_argument(
+        "--datasets", type=NAMES, required=True, help="such as Grocery_and_Gourmet_Food,ML_1MCTR:Impression"
+    )
+    made.add_argument("--seeds", type=List(seed), default="0,1,2", help="one run each")
+    made.add_argument("--path", type=path, default="data/", help="folder of the data sets")
+    made.add_argument("--out", type=path, default="../compare", help="folder of the runs and the table")
+    made.add_argument(
+        "--metrics", type=List(Metric((*RANKING, *CLICK))), default="HR@5,NDCG@5", help="columns of the table"
+    )
     made.add_argument("--epoch", type=natural, default=200, help="epochs at most")
     made.add_argument("--batch_size", type=positive_int, default=256, help="rows a training step")
-    made.add_argument("--config", default="", help="TOML or JSON file of model = flags")
-    made.add_argument("--flags", action="append", default=[], metavar="'MODEL: FLAGS'", help="flags of one model")
-    made.add_argument("--all", default="", metavar="FLAGS", help="flags of every run")
+    made.add_argument("--config", type=text, default="", help="TOML or JSON file of model = flags")
+    made.add_argument(
+        "--flags", type=text, action="append", default=[], metavar="'MODEL: FLAGS'", help="flags of one model"
+    )
+    made.add_argument("--all", type=words, default="", metavar="FLAGS", help="flags of every run")
     return made
 
 
@@ -52,7 +62,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def compare(args: argparse.Namespace) -> int:
     """The grid and its table; 1 if a run failed."""
-    grid, metrics = make_grid(args), _names("metrics", args.metrics)
+    grid, metrics = make_grid(args), args.metrics
     failed = 0
     for number, run in enumerate(grid, 1):
         what = f"[{number}/{len(grid)}] {run.model} on {run.dataset} {run.mode}, seed {run.seed}".replace(" ,", ",")
@@ -67,28 +77,24 @@ def compare(args: argparse.Namespace) -> int:
         if record is not None:
             values = [f"{name} {record['results']['test'].get(name) or float('nan'):.4f}" for name in metrics]
             print(f"{what}: {', '.join(values)}", flush=True)
-        write_table(grid, metrics, Path(args.out))
-    print(write_table(grid, metrics, Path(args.out)))
+        write_table(grid, metrics, args.out)
+    print(write_table(grid, metrics, args.out))
     return 1 if failed else 0
 
 
 def make_grid(args: argparse.Namespace) -> list[Run]:
     """All runs, data set by data set. Raises UserError."""
-    models = _names("models", args.models)
-    flags = flags_of_models(models, args.config, args.flags)
-    seeds = _names("seeds", args.seeds)
-    if not all(seed.isdigit() for seed in seeds):
-        raise UserError(f"--seeds must be integers such as 0,1,2, got {args.seeds!r}")
+    flags = flags_of_models(args.models, args.config, args.flags)
     shared = ["--path", str(args.path), "--epoch", str(args.epoch), "--batch_size", str(args.batch_size)]
-    shared += ["--metric", ",".join(dict.fromkeys(name.partition("@")[0] for name in _names("metrics", args.metrics)))]
+    shared += ["--metric", ",".join(dict.fromkeys(name.partition("@")[0] for name in args.metrics))]
     grid = []
-    for named in _names("datasets", args.datasets):
+    for named in dict.fromkeys(args.datasets):
         dataset, _, mode = named.partition(":")
-        for model in models:
-            own = (*shared, *args.all.split(), *flags[model])
-            for seed in map(int, seeds):
-                folder = Path(args.out) / "runs" / re.sub(r"[^\w.+-]", "_", f"{named}__{model}") / str(seed)
-                grid.append(Run(model, dataset, mode, seed, own, folder))
+        for model in flags:
+            own = (*shared, *args.all, *flags[model])
+            for number in dict.fromkeys(args.seeds):
+                folder = args.out / "runs" / re.sub(r"[^\w.+-]", "_", f"{named}__{model}") / str(number)
+                grid.append(Run(model, dataset, mode, number, own, folder))
     return grid
 
 
@@ -108,10 +114,3 @@ def write_table(grid: list[Run], metrics: list[str], out: Path) -> str:
     if png:
         write_atomically(out / "table.png", png)
     return text
-
-
-def _names(flag: str, text: str) -> list[str]:
-    names = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
-    if not names:
-        raise UserError(f"--{flag} names nothing")
-    return names

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import shlex
 import sys
+from argparse import ArgumentTypeError
 from pathlib import Path
 
 from ans_fast.errors import UserError
+from ans_fast.flag_types import words
 from ans_fast.models import by_name
 
 PUBLISHED = {  # by ReChorus for Grocery_and_Gourmet_Food, emb_size 64
@@ -43,12 +44,19 @@ def flags_of_models(models: list[str], config: str, overrides: list[str]) -> dic
         by_name(base_name(name))
         if "+" in name and name not in chosen:
             raise UserError(f"{name} has no flags: give --flags '{name}: --flag value …'")
-    return {name: shlex.split(chosen.get(name, "")) for name in models}
+    return {name: _split(name, chosen.get(name, "")) for name in models}
 
 
 def base_name(name: str) -> str:
     """The model of a line of the table: "LightGCN" of "LightGCN+DNS"."""
     return name.partition("+")[0]
+
+
+def _split(name: str, flags: str) -> list[str]:
+    try:
+        return words(flags)
+    except ArgumentTypeError as error:
+        raise UserError(f"flags of {name}: {error}") from None
 
 
 def _read(path: Path) -> dict[str, str]:
@@ -63,7 +71,7 @@ def _read(path: Path) -> dict[str, str]:
             content = json.loads(path.read_text())
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is neither TOML nor JSON: {error}") from None
     if not isinstance(content, dict) or not all(isinstance(flags, str) for flags in content.values()):
         raise UserError(f"{path} must hold 'MODEL' = '--flag value …' lines")

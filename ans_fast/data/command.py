@@ -14,6 +14,7 @@ from ans_fast.data.prepare.amazon import prepare_amazon
 from ans_fast.data.prepare.convert import convert
 from ans_fast.errors import UserError
 from ans_fast.files import atomic_file
+from ans_fast.flag_types import Number, path, seed, separator, text
 
 _PREPARERS = {
     "ML_1MTOPK": lambda args, target: movielens.prepare_topk(args.raw, target, args.seed, args.utc_offset),
@@ -42,12 +43,14 @@ def _parser() -> argparse.ArgumentParser:
 
     command = add("prepare", help="turn an original download into a data set by ReChorus's published rules")
     command.add_argument(
-        "name", help=f"{', '.join(_PREPARERS)}, or an Amazon 5-core category such as Grocery_and_Gourmet_Food"
+        "name",
+        type=text,
+        help=f"{', '.join(_PREPARERS)}, or an Amazon 5-core category such as Grocery_and_Gourmet_Food",
     )
-    command.add_argument("--raw", type=Path, required=True, help="the unpacked download: a folder, or its main file")
+    command.add_argument("--raw", type=path, required=True, help="the unpacked download: a folder, or its main file")
     command.add_argument(
         "--utc_offset",
-        type=float,
+        type=Number(-24, 24),
         default=8,
         help="MovieLens: whose days split the set, in hours; as published",
     )
@@ -56,9 +59,9 @@ def _parser() -> argparse.ArgumentParser:
 
     command = add("convert", help="turn RecBole atomic files or LightGCN adjacency lists into a Top-k data set")
     command.add_argument(
-        "source", type=Path, help="a .inter file, or a folder with .inter files or train.txt and test.txt"
+        "source", type=path, help="a .inter file, or a folder with .inter files or train.txt and test.txt"
     )
-    command.add_argument("--name", help="the new data set's name (default: the source's)")
+    command.add_argument("--name", type=text, help="the new data set's name (default: the source's)")
     command.add_argument(
         "--split", choices=("auto", "given", "leave_one_out"), default="auto", help="auto: given if there is one"
     )
@@ -68,28 +71,30 @@ def _parser() -> argparse.ArgumentParser:
         choices=(0, 99),
         help="unclicked items a row of dev and test; 0: rank all items (default: 99 after leave_one_out, else 0)",
     )
-    command.add_argument("--min_rating", type=float, help="clicks are ratings of at least this; all rows if not given")
+    command.add_argument(
+        "--min_rating", type=Number(-1e38, 1e38), help="clicks are ratings of at least this; all rows if not given"
+    )
     command.set_defaults(run=_convert)
     _add_output(command)
 
     command = add("describe", help="print a data set's statistics")
-    command.add_argument("name", help="the data set, or demo")
-    command.add_argument("--path", default="data/", help="the folder that holds the data set's folder")
+    command.add_argument("name", type=text, help="the data set, or demo")
+    command.add_argument("--path", type=path, default="data/", help="the folder that holds the data set's folder")
     command.add_argument("--mode", choices=MODES, default="TopK", help="how to read it")
-    command.add_argument("--sep", default="\\t", help="separator of the CSV files")
+    command.add_argument("--sep", type=separator, default="\t", help="separator of the CSV files")
     command.add_argument(
-        "--impression_idkey", default="time", help="the column whose values make lists in Impression mode"
+        "--impression_idkey", type=text, default="time", help="the column whose values make lists in Impression mode"
     )
-    command.add_argument("--plot", type=Path, metavar="FILE.png", help="also write a picture of the distributions")
+    command.add_argument("--plot", type=path, metavar="FILE.png", help="also write a picture of the distributions")
     command.set_defaults(run=_describe)
     return parser
 
 
 def _add_output(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--out", type=Path, default=Path("data"), help="the folder to write the data set's folder into"
+        "--out", type=path, default=Path("data"), help="the folder to write the data set's folder into"
     )
-    command.add_argument("--seed", type=int, default=0, help="of the random draws")
+    command.add_argument("--seed", type=seed, default=0, help="of the random draws")
 
 
 def _prepare(args: argparse.Namespace) -> None:

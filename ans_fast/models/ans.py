@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ans_fast import ops
 from ans_fast.errors import UserError
-from ans_fast.flag_types import finite, natural, non_negative, positive_int, switch
+from ans_fast.flag_types import layers, non_negative, size, switch
 from ans_fast.graph import BipartiteGraph
 from ans_fast.models import losses
 from ans_fast.models.dot_product import DotProduct
@@ -95,9 +95,9 @@ class ANS(DotProduct):
 
     @classmethod
     def add_arguments(cls, group: _ArgumentGroup) -> None:
-        group.add_argument("--emb_size", type=positive_int, default=64, help="size of the embedding vectors")
+        group.add_argument("--emb_size", type=size, default=64, help="size of the embedding vectors")
         group.add_argument(
-            "--n_layers", type=natural, default=3, help="graph convolution layers; 0 is matrix factorisation"
+            "--n_layers", type=layers, default=3, help="graph convolution layers; 0 is matrix factorisation"
         )
         group.add_argument("--base_model", choices=tuple(ENCODERS), default="LightGCN", help="what makes the vectors")
         cls.add_loss_arguments(group)
@@ -110,7 +110,10 @@ class ANS(DotProduct):
             "--gamma", type=non_negative, default=0.01, help="weight of ANS's sns, distance and orthogonality"
         )
         group.add_argument(
-            "--eps", type=finite, default=0.1, help="weight of the gain by ANS's noise when a negative is selected"
+            "--eps",
+            type=non_negative,
+            default=0.1,
+            help="weight of the gain by ANS's noise when a negative is selected",
         )
         group.add_argument(
             "--noise_scale", type=non_negative, default=0.1, help="length of ANS's noise at a margin of 1"

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ans_fast import ops
 from ans_fast.errors import UserError
-from ans_fast.flag_types import natural, non_negative, positive_int
+from ans_fast.flag_types import Integer, layers, non_negative, positive_int, share, size
 from ans_fast.graph import BipartiteGraph
 from ans_fast.models.attention import Pairs, attend
 from ans_fast.models.dot_product import DotProduct
@@ -84,13 +84,13 @@ class AutoCF(DotProduct):
 
     @classmethod
     def add_arguments(cls, group: _ArgumentGroup) -> None:
-        group.add_argument("--emb_size", type=positive_int, default=32, help="size of the embedding vectors")
-        group.add_argument("--gcn_layers", type=natural, default=2, help="graph convolution layers")
-        group.add_argument("--gt_layers", type=natural, default=1, help="graph transformer layers")
-        group.add_argument("--n_heads", type=positive_int, default=4, help="attention heads; divides emb_size")
+        group.add_argument("--emb_size", type=size, default=32, help="size of the embedding vectors")
+        group.add_argument("--gcn_layers", type=layers, default=2, help="graph convolution layers")
+        group.add_argument("--gt_layers", type=Integer(0, 16), default=1, help="graph transformer layers")
+        group.add_argument("--n_heads", type=size, default=4, help="attention heads; divides emb_size")
         group.add_argument("--n_seeds", type=positive_int, default=100, help="centres of what is masked")
-        group.add_argument("--mask_depth", type=positive_int, default=2, help="steps from a centre that are masked")
-        group.add_argument("--keep_rate", type=non_negative, default=0.2, help="share of random nodes in the decoder")
+        group.add_argument("--mask_depth", type=Integer(1, 100), default=2, help="steps from a centre that are masked")
+        group.add_argument("--keep_rate", type=share, default=0.2, help="share of random nodes in the decoder")
         group.add_argument("--ssl_reg", type=non_negative, default=1.0, help="weight of the contrastive regularisation")
 
     def train(self, mode: bool = True) -> AutoCF:

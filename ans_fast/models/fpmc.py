@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ans_fast.flag_types import positive_int
+from ans_fast.flag_types import size
 from ans_fast.graph import BipartiteGraph
 from ans_fast.models.dot_product import pair_scores
 from ans_fast.models.gather import products, rows_at
@@ -43,7 +43,7 @@ class FPMC(Sequential):
 
     @classmethod
     def add_arguments(cls, group: _ArgumentGroup) -> None:
-        group.add_argument("--emb_size", type=positive_int, default=64, help="size of the embedding vectors")
+        group.add_argument("--emb_size", type=size, default=64, help="size of the embedding vectors")
         super().add_arguments(group)
 
     def forward(self, users: Tensor, items: Tensor, context: dict[str, Tensor]) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ans_fast import ops
-from ans_fast.flag_types import natural
+from ans_fast.flag_types import layers
 from ans_fast.graph import BipartiteGraph
 from ans_fast.models.negatives import WithNegatives
 from ans_fast.models.node_table import NodeTable
@@ -39,7 +39,7 @@ class LightGCN(WithNegatives):
     @classmethod
     def add_arguments(cls, group: _ArgumentGroup) -> None:
         group.add_argument(
-            "--n_layers", type=natural, default=3, help="graph convolution layers; 0 is matrix factorisation"
+            "--n_layers", type=layers, default=3, help="graph convolution layers; 0 is matrix factorisation"
         )
         super().add_arguments(group)
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ans_fast.errors import UserError
-from ans_fast.flag_types import non_negative, positive_int
+from ans_fast.flag_types import draws, non_negative, positive_int, size
 from ans_fast.graph import BipartiteGraph
 from ans_fast.models import losses
 from ans_fast.models.ans import ANS
@@ -82,7 +82,7 @@ class WithNegatives(DotProduct):
 
     @classmethod
     def add_arguments(cls, group: _ArgumentGroup) -> None:
-        group.add_argument("--emb_size", type=positive_int, default=64, help="size of the embedding vectors")
+        group.add_argument("--emb_size", type=size, default=64, help="size of the embedding vectors")
         usual = " ".join(f"--{name} {value}" for name, value in ANS.DEFAULTS.items())
         group.add_argument(
             "--negative_sampling",
@@ -92,7 +92,7 @@ class WithNegatives(DotProduct):
             f"default with {usual}",
         )
         group.add_argument(
-            "--n_candidates", type=positive_int, default=32, help="candidates of DNS, MixGCF and DENS for a negative"
+            "--n_candidates", type=draws, default=32, help="candidates of DNS, MixGCF and DENS for a negative"
         )
         group.add_argument("--dens_gamma", type=non_negative, default=0.3, help="weight of DENS's tasks for its gates")
         group.add_argument("--dens_warmup", type=positive_int, default=100, help="epochs until DENS is at its hardest")

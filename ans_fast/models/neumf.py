@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
-import json
 from argparse import _ArgumentGroup
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ans_fast.flag_types import positive_int
+from ans_fast.flag_types import List, size
 from ans_fast.graph import BipartiteGraph
 from ans_fast.models.base import Recommender
 from ans_fast.models.dot_product import pair_scores
@@ -57,8 +55,8 @@ class NeuMF(Recommender):
 
     @classmethod
     def add_arguments(cls, group: _ArgumentGroup) -> None:
-        group.add_argument("--emb_size", type=positive_int, default=64, help="size of the embedding vectors")
-        group.add_argument("--layers", type=widths_of_layers, default=[64], help="widths of the perceptron's layers")
+        group.add_argument("--emb_size", type=size, default=64, help="size of the embedding vectors")
+        group.add_argument("--layers", type=List(size, 16), default=[64], help="widths of the perceptron's layers")
 
     def forward(self, users: Tensor, items: Tensor, context: dict[str, Tensor]) -> Tensor:
         ids = torch.cat([users[:, None], items + self.graph.n_users], 1)  # [B, 1 + C]
@@ -103,14 +101,3 @@ class NeuMF(Recommender):
             deep = torch.cat([self._deep(part + items) for part in half.split(ALL_ITEMS_ROWS)])
             return linear @ mf_items.t() + deep
         return pair_scores(linear, mf_items, query.items) + self._deep(half + rows_at(items, query.items))
-
-
-def widths_of_layers(text: str) -> list[int]:
-    """The flag's "[64, 32]" as a list. Raises ArgumentTypeError."""
-    try:
-        widths = json.loads(text)
-    except ValueError:
-        widths = None
-    if not isinstance(widths, list) or not widths or not all(type(w) is int and w > 0 for w in widths):
-        raise argparse.ArgumentTypeError(f"expected a list of positive integers such as [64, 32], got {text!r}")
-    return widths

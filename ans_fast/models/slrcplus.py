@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ans_fast.data import Dataset
 from ans_fast.errors import UserError
-from ans_fast.flag_types import positive_int
+from ans_fast.flag_types import Integer, size, text
 from ans_fast.graph import BipartiteGraph
 from ans_fast.models.dot_product import pair_scores
 from ans_fast.models.gather import products, rows_at
@@ -91,10 +91,13 @@ class SLRCPlus(Sequential):
 
     @classmethod
     def add_arguments(cls, group: _ArgumentGroup) -> None:
-        group.add_argument("--emb_size", type=positive_int, default=64, help="size of the embedding vectors")
-        group.add_argument("--time_scalar", type=positive_int, default=8640000, help="unit of intervals, in the data's")
+        group.add_argument("--emb_size", type=size, default=64, help="size of the embedding vectors")
+        group.add_argument(
+            "--time_scalar", type=Integer(1, 2**53), default=8640000, help="unit of intervals, in the data's"
+        )
         group.add_argument(
             "--category_col",
+            type=text,
             default="",
             help="column of item_meta.csv, such as i_category: items of one value share the parameters of excitation",
         )

@@ -10,15 +10,31 @@ from typing import NoReturn
 
 from ans_fast.command_line import Parser
 from ans_fast.errors import UserError
-from ans_fast.flag_types import natural, non_negative, positive_int, seed, switch
+from ans_fast.flag_types import (
+    Integer,
+    List,
+    Name,
+    Text,
+    draws,
+    natural,
+    non_negative,
+    positive_int,
+    seed,
+    separator,
+    share,
+    switch,
+    text,
+)
 from ans_fast.models import MODULES, by_name
 from ans_fast.models.losses import LOSSES
 from ans_fast.models.training import OPTIMIZERS
-from ans_fast.runner.metrics import METRICS, check_metrics
+from ans_fast.runner.metrics import METRICS, Metric
 
 MODES = tuple(METRICS)
 DEFAULT_METRICS = {"TopK": "NDCG,HR", "Impression": "NDCG,HR", "CTR": "AUC,ACC,F1_SCORE,LOG_LOSS"}
 ALWAYS_SHOWN = ("NDCG", "MAP", "HR")  # in Impression mode, whatever --metric says
+DEVICE = "([0-9]{1,4}|(GPU|MIG)-[0-9A-Za-z/-]+)"
+GPUS = Text(f"(-1|{DEVICE}(,{DEVICE})*)?", "numbers of devices such as 0 or 0,1, or ''")
 IDLE = ("num_workers", "pin_memory", "buffer")  # ReChorus's flags that have nothing to do here
 
 
@@ -47,7 +63,6 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     args.changed = tuple(name for name, value in vars(args).items() if value != getattr(usual, name))
     args.model, args.mode = model, mode
     args.idle = [name for name in IDLE if getattr(args, name) is not None]
-    args.sep = args.sep.encode().decode("unicode_escape") if "\\" in args.sep else args.sep
     _read_metrics(args)
     return args
 
@@ -70,16 +85,18 @@ def build_parser(model: type, mode: str) -> argparse.ArgumentParser:
 
 
 def _add_start(group: argparse._ActionsContainer) -> None:
-    group.add_argument("--model_name", default="ANS", help=f"one of {', '.join(MODULES)}")
-    group.add_argument("--model_mode", default="", help="'' or TopK, Impression, CTR")
+    group.add_argument("--model_name", type=text, default="ANS", help=f"one of {', '.join(MODULES)}")
+    group.add_argument("--model_mode", type=text, default="", help="'' or TopK, Impression, CTR")
 
 
 def _add_global(group: argparse._ActionsContainer) -> None:
     group.add_argument(
-        "--gpu", default="0", help="CUDA_VISIBLE_DEVICES; '' runs on the CPU, as does a machine without GPU"
+        "--gpu", type=GPUS, default="0", help="CUDA_VISIBLE_DEVICES; '' runs on the CPU, as does a machine without GPU"
     )
-    group.add_argument("--verbose", type=natural, default=logging.INFO, help="level of the log: 10 is more, 30 less")
-    group.add_argument("--log_file", default="", help="default ../log/MODEL/NAME.txt")
+    group.add_argument(
+        "--verbose", type=Integer(0, 100), default=logging.INFO, help="level of the log: 10 is more, 30 less"
+    )
+    group.add_argument("--log_file", type=text, default="", help="default ../log/MODEL/NAME.txt")
     group.add_argument("--random_seed", type=seed, default=0, help="seed of all that is drawn")
     group.add_argument("--load", type=switch, default=0, help="1: go on from the checkpoint, or from the weights")
     group.add_argument("--train", type=switch, default=1, help="0: evaluate only")
@@ -88,6 +105,7 @@ def _add_global(group: argparse._ActionsContainer) -> None:
     group.add_argument("--plot", type=switch, default=0, help="1: draw loss and metrics into curves.png")
     group.add_argument(
         "--tensorboard",
+        type=text,
         default="",
         metavar="DIR",
         help="write curves for TensorBoard here, in a folder named like the log",
@@ -95,12 +113,14 @@ def _add_global(group: argparse._ActionsContainer) -> None:
 
 
 def _add_data(group: argparse._ActionsContainer, mode: str) -> None:
-    group.add_argument("--path", default="data/", help="folder of the data sets")
-    group.add_argument("--dataset", default="demo", help="a folder there with train.csv, dev.csv and test.csv")
-    group.add_argument("--sep", default="\t", help="what separates the columns (default: a tab)")
+    group.add_argument("--path", type=text, default="data/", help="folder of the data sets")
+    group.add_argument(
+        "--dataset", type=text, default="demo", help="a folder there with train.csv, dev.csv and test.csv"
+    )
+    group.add_argument("--sep", type=separator, default="\t", help="what separates the columns (default: a tab)")
     if mode == "Impression":
         group.add_argument(
-            "--impression_idkey", default="time", help="column whose equal values make one list of a user"
+            "--impression_idkey", type=text, default="time", help="column whose equal values make one list of a user"
         )
         for name in ("train_max_pos_item", "train_max_neg_item", "test_max_pos_item", "test_max_neg_item"):
             split, _, kind, _ = name.split("_")
@@ -115,7 +135,12 @@ def _add_runner(group: argparse._ActionsContainer, mode: str) -> None:
     group.add_argument(
         "--check_epoch", type=natural, default=1, help="look for collapsed embeddings every so many epochs"
     )
-    group.add_argument("--test_epoch", type=int, default=-1, help="show test results every so many epochs; -1: never")
+    group.add_argument(
+        "--test_epoch",
+        type=Integer(-1, natural.most),
+        default=-1,
+        help="show test results every so many epochs; -1: never",
+    )
     group.add_argument(
         "--early_stop", type=natural, default=10, help="stop after so many epochs without a better dev result; 0: never"
     )
@@ -124,24 +149,26 @@ def _add_runner(group: argparse._ActionsContainer, mode: str) -> None:
     group.add_argument("--batch_size", type=positive_int, default=256, help="rows a training step")
     group.add_argument("--eval_batch_size", type=positive_int, default=256, help="rows scored at once")
     group.add_argument("--optimizer", default="Adam", choices=OPTIMIZERS, help="how parameters are updated")
-    group.add_argument("--metric", default=DEFAULT_METRICS[mode], help=f"of {', '.join(METRICS[mode])}")
-    if mode != "CTR":
-        group.add_argument("--topk", default="5,10,20,50", help="cut-offs of the metrics")
-    else:
-        group.add_argument("--topk", default="", help=argparse.SUPPRESS)
     group.add_argument(
-        "--main_metric", default="", help="what decides on dev; default the first metric at the first cut-off"
+        "--metric", type=List(Name(METRICS[mode])), default=DEFAULT_METRICS[mode], help=f"of {', '.join(METRICS[mode])}"
+    )
+    if mode != "CTR":
+        group.add_argument("--topk", type=List(positive_int), default="5,10,20,50", help="cut-offs of the metrics")
+    else:
+        group.add_argument("--topk", type=text, default="", help=argparse.SUPPRESS)
+    group.add_argument(
+        "--main_metric",
+        type=Metric(METRICS[mode]),
+        help="what decides on dev; default the first metric at the first cut-off",
     )
     for name in IDLE[:2]:
         group.add_argument(f"--{name}", type=natural, help="no effect: batches are sliced from whole tensors")
 
 
 def _add_model(group: argparse._ActionsContainer, mode: str) -> None:
-    group.add_argument("--model_path", default="", help="weights; default ../model/MODEL/NAME.pt")
-    group.add_argument("--num_neg", type=positive_int, default=1, help="negatives drawn for each clicked item")
-    group.add_argument(
-        "--dropout", type=non_negative, default=0, help="dropout of deep layers, where the model has any"
-    )
+    group.add_argument("--model_path", type=text, default="", help="weights; default ../model/MODEL/NAME.pt")
+    group.add_argument("--num_neg", type=draws, default=1, help="negatives drawn for each clicked item")
+    group.add_argument("--dropout", type=share, default=0, help="dropout of deep layers, where the model has any")
     group.add_argument("--test_all", type=switch, default=0, help="1: rank all items instead of neg_items")
     group.add_argument("--buffer", type=natural, help="no effect: nothing is built row by row")
     if mode != "TopK":
@@ -155,30 +182,12 @@ def _add_model(group: argparse._ActionsContainer, mode: str) -> None:
 
 
 def _read_metrics(args: argparse.Namespace) -> None:
-    args.metrics = [name.strip().upper() for name in args.metric.split(",") if name.strip()]
-    if not args.metrics:
-        raise UserError("--metric names no metric")
-    args.ks = []
-    if args.mode != "CTR":
-        try:
-            args.ks = sorted({int(k) for k in args.topk.strip("[]").split(",")})
-        except ValueError:
-            raise UserError(f"--topk must be integers such as 5,10, got {args.topk!r}") from None
-        if args.ks[0] < 1:
-            raise UserError(f"--topk must be at least 1, got {args.ks[0]}")
-        first_k = int(args.topk.strip("[]").split(",")[0])
-    if not args.main_metric:
-        args.main_metric = args.metrics[0] if args.mode == "CTR" else f"{args.metrics[0]}@{first_k}"
-    base, _, k = args.main_metric.upper().partition("@")
-    if args.mode == "CTR":
-        args.main_k = None
-        args.main_metric = base
-    else:
-        if not k.isdigit() or int(k) < 1:
-            raise UserError(f"--main_metric must be a metric and a cut-off such as NDCG@5, got {args.main_metric!r}")
-        args.main_k, args.main_metric = int(k), f"{base}@{int(k)}"
-    check_metrics([*args.metrics, base], args.mode)
-    wanted = [*args.metrics, base, *(ALWAYS_SHOWN if args.mode == "Impression" else ())]
+    args.ks = [] if args.mode == "CTR" else sorted(set(args.topk))
+    if args.main_metric is None:
+        args.main_metric = args.metric[0] if args.mode == "CTR" else f"{args.metric[0]}@{args.topk[0]}"
+    base, _, k = args.main_metric.partition("@")
+    args.main_k = int(k) if k else None
+    wanted = [*args.metric, base, *(ALWAYS_SHOWN if args.mode == "Impression" else ())]
     args.metrics = list(dict.fromkeys(wanted))
 
 

@@ -6,13 +6,14 @@ positive. k may exceed the number of candidates.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from ans_fast.errors import UserError
+from ans_fast.flag_types import OptionType, positive_int
 
 RANKING = ("HR", "NDCG", "RECALL", "PRECISION", "F1", "MRR", "MAP")
 CLICK = ("AUC", "ACC", "F1_SCORE", "LOG_LOSS", "MSE", "RMSE")
@@ -28,13 +29,23 @@ def larger_is_better(metric: str) -> bool:
     return metric.split("@")[0] not in SMALLER_IS_BETTER
 
 
-def check_metrics(names: Iterable[str], mode: str) -> None:
-    """UserError unless all names are metrics of the mode ("TopK", "Impression" or "CTR")."""
-    for name in names:
-        if name not in METRICS[mode]:
-            close = difflib.get_close_matches(name, METRICS[mode], n=1, cutoff=0.3)
-            hint = f"; did you mean {close[0]}?" if close else ""
-            raise UserError(f"unknown metric {name!r} in {mode} mode: choose from {', '.join(METRICS[mode])}{hint}")
+@dataclass(frozen=True)
+class Metric(OptionType):
+    """One of `choices`, with a cut-off if it is a ranking metric: NDCG@5, AUC."""
+
+    choices: tuple[str, ...]
+
+    @property
+    def expected(self) -> str:
+        return f"one of {', '.join(f'{name}@5' if name in RANKING else name for name in self.choices)}"
+
+    def read(self, text: str) -> str:
+        name, at, k = text.partition("@")
+        return f"{name.upper()}@{positive_int.read(k)}" if at else name.upper()
+
+    def accepts(self, value: Any) -> bool:
+        name, at, k = value.partition("@")
+        return name in self.choices and (positive_int.accepts(int(k)) if at else name not in RANKING)
 
 
 def positive_ranks(scores: Tensor, positive: Tensor) -> Tensor:

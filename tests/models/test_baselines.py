@@ -14,7 +14,6 @@ from ans_fast.data import load
 from ans_fast.errors import UserError
 from ans_fast.models import by_name
 from ans_fast.models.item_relations import ItemRelations
-from ans_fast.models.neumf import widths_of_layers
 from ans_fast.models.rows import Query
 from ans_fast.runner.arguments import parse
 from ans_fast.runner.main import run
@@ -189,11 +188,3 @@ def test_category_column_must_be_there(folder):
     args = parse(["--model_name", "SLRCPlus", "--category_col", "i_kind"])
     with pytest.raises(UserError, match="has no column 'i_kind'"):
         by_name("SLRCPlus").from_args(args, dataset, graph)
-
-
-@pytest.mark.parametrize("text", ["[]", "[0]", "64", "[1.5]", "[64", "__import__('os')"])
-def test_layers_must_be_widths(text):
-    import argparse
-
-    with pytest.raises(argparse.ArgumentTypeError, match="list of positive integers"):
-        widths_of_layers(text)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from ans_fast import UserError
 from ans_fast.runner import metrics as m
+from ans_fast.runner.arguments import parse
 
 _spec = importlib.util.spec_from_file_location("literal_metrics", Path(__file__).with_name("literal_metrics.py"))
 literal = importlib.util.module_from_spec(_spec)
@@ -88,5 +89,11 @@ def test_format():
 
 
 def test_unknown_metric_names_the_nearest():
-    with pytest.raises(UserError, match=r"unknown metric 'NDGC' in TopK mode.*did you mean NDCG"):
-        m.check_metrics(["NDGC"], "TopK")
+    with pytest.raises(UserError, match=r"--metric: expected one of HR, .*, got 'NDGC'; did you mean NDCG"):
+        parse(["--metric", "HR,NDGC"])
+
+
+@pytest.mark.parametrize("text", ["NDCG", "NDCG@", "NDCG@0", "NDCG@²", "NDCG@5@5", "AUC@5", "@5"])
+def test_main_metric_has_a_cut_off(text):
+    with pytest.raises(UserError, match=r"--main_metric: expected one of HR@5, NDCG@5, .*, got"):
+        parse(["--main_metric", text])
