@@ -45,6 +45,8 @@ inline void check_shape(const Tensor& tensor, const char* name, const char* shap
   }
   if (!good) fail(name, " must be ", shape, ", got ", shape_text(tensor));
   if (!tensor.is_contiguous()) fail(name, " must be contiguous");
+  const uintptr_t size = tensor.element_size(), address = reinterpret_cast<uintptr_t>(tensor.data_ptr());
+  if (address % size != 0) fail(name, " must start at a multiple of its elements' ", size, " bytes");
 }
 
 inline void check_type(const Tensor& tensor, const char* name, ScalarType type, const char* type_name) {
@@ -65,6 +67,13 @@ inline void check_ids(const Tensor& ids, const char* name, const char* shape, st
 
 inline void check_range(const char* name, int64_t value, int64_t low, int64_t high) {
   if (value < low || value > high) fail(name, " must be in [", low, ", ", high, "], got ", value);
+}
+
+// The size of a tensor [rows, columns], which must be countable.
+inline int64_t check_size(const char* names, int64_t rows, int64_t columns) {
+  int64_t size = 0;
+  if (__builtin_mul_overflow(rows, columns, &size)) fail(names, " together must be below 2^63, got ", rows, " and ", columns);
+  return size;
 }
 
 // Shapes and types of a graph of n_nodes nodes.

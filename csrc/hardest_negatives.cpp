@@ -12,6 +12,7 @@ Tensor hardest_negatives(Tensor user_rows, Tensor item_hops, Tensor candidates, 
   tensors.check();
   check_ids_below(candidates.const_data_ptr<int64_t>(), candidates.numel(), "candidates", item_hops.size(0));
   const Tensor chosen = tensors.new_chosen();
+  if (chosen.numel() == 0) return chosen;
   with_element_type(user_rows, "user_rows", [&](auto zero) {
     using T = decltype(zero);
     const int n_threads = threads_for(candidates.numel() * user_rows.size(1) * user_rows.size(2), 1 << 16);

@@ -13,10 +13,11 @@ Tensor sample_negatives(Tensor indptr, Tensor indices, Tensor users, int64_t n_u
   check_sampling(indptr, indices, users, n_users, n_items, n_negatives, first_item);
   const int64_t n_rows = users.size(0);
   Tensor out = torch::stable::new_empty(users, {n_rows, n_negatives});
+  const uint64_t seed_value = cpu_seed(seed);
   const int64_t* ids = users.const_data_ptr<int64_t>();
   const int64_t failed = cpu::sample_negatives(
       {indptr.const_data_ptr<int64_t>(), indices.const_data_ptr<int32_t>(), indices.numel(), ids, n_rows, n_users,
-       n_items, n_negatives, first_item, cpu_seed(seed), out.mutable_data_ptr<int64_t>(),
+       n_items, n_negatives, first_item, seed_value, out.mutable_data_ptr<int64_t>(),
        threads_for(n_rows * n_negatives, 1 << 11)});
   if (failed < n_rows) {
     const int64_t user = ids[failed];
@@ -34,8 +35,11 @@ Tensor sample_negatives(Tensor indptr, Tensor indices, Tensor users, int64_t n_u
 Tensor ans_noise(Tensor seed, int64_t n_rows, int64_t dim) {
   check_range("n_rows", n_rows, 0, INT64_MAX);
   check_range("dim", dim, 0, INT32_MAX);
+  const int64_t size = check_size("n_rows and dim", n_rows, dim);
+  const uint64_t seed_value = cpu_seed(seed);
   Tensor out = torch::stable::new_empty(seed, {n_rows, dim}, ScalarType::Float);
-  cpu::ans_noise({cpu_seed(seed), n_rows, dim, out.mutable_data_ptr<float>(), threads_for(n_rows * dim, 1 << 14)});
+  if (size == 0) return out;
+  cpu::ans_noise({seed_value, n_rows, dim, out.mutable_data_ptr<float>(), threads_for(size, 1 << 14)});
   return out;
 }
 

@@ -6,12 +6,13 @@ import torch
 from torch import Tensor
 
 
-def seed_tensor(seed: int | Tensor | None) -> Tensor:
+def seed_tensor(seed: int | Tensor | None, device: torch.device | None = None) -> Tensor:
     """`seed` as an int64 tensor [1].
 
     An int is taken modulo 2^64. None draws one from torch's CPU generator, so that torch.manual_seed reproduces a run
     on any device. A tensor (int64, one element) is passed on: one on the GPU lets a captured CUDA graph be replayed
-    with another seed. Raises TypeError or ValueError for anything else.
+    with another seed. It lies on the CPU or on `device`, that of the other tensors (None: anywhere). Raises TypeError
+    or ValueError for anything else.
     """
     if seed is None:
         return torch.randint(-(2**63), 2**63 - 1, (1,), dtype=torch.int64, device="cpu")
@@ -20,6 +21,9 @@ def seed_tensor(seed: int | Tensor | None) -> Tensor:
             raise TypeError(f"seed must be int64, got {str(seed.dtype).removeprefix('torch.')}")
         if seed.numel() != 1:
             raise ValueError(f"seed must have one element, got {list(seed.shape)}")
+        if device is not None and seed.device not in (device, torch.device("cpu")):
+            there = "the CPU" if device.type == "cpu" else f"{device} or the CPU"
+            raise ValueError(f"seed must be on {there}, got {seed.device}")
         return seed.reshape(1)
     if not isinstance(seed, int):
         raise TypeError(f"seed must be an int, an int64 tensor or None, got {type(seed).__name__}")

@@ -10,6 +10,7 @@ from torch import Tensor
 from ans_fast import reference
 from ans_fast.ops._backend import use_reference
 from ans_fast.ops._check import check_device, check_dtype, check_ids, check_kernels, check_row_dtype, check_shape
+from ans_fast.ops._derivatives import differentiable_once, refuse_tangents
 from ans_fast.ops._seed import seed_tensor
 from ans_fast.reference import AnsTerms
 
@@ -57,11 +58,12 @@ def ans_terms(
     """
     tensors = (user_hops, item_hops, user_gate, item_gate, margin_weight, margin_bias, users, pos_items, neg_items)
     _check(*tensors, neg_count)
-    seed = seed_tensor(seed)
+    seed = seed_tensor(seed, user_hops.device)
     if use_reference():
         _check_ranges(user_hops, item_hops, users, pos_items, neg_items, neg_count)
         return reference.ans_terms(*tensors, neg_count, eps, noise_scale, seed.to(users.device))
     check_kernels(user_hops.device)
+    refuse_tangents("ans_terms", *tensors[:6])
     contiguous = [tensor.contiguous() for tensor in tensors]
     neg_count = None if neg_count is None else neg_count.contiguous()
     terms, selected, _ = torch.ops.ans_fast.ans_terms_forward(*contiguous, neg_count, eps, noise_scale, seed)
@@ -148,6 +150,7 @@ def _save(ctx: Any, inputs: tuple, output: tuple) -> None:
 def _backward(ctx: Any, grad_terms: Tensor | None, *_: Any) -> tuple:
     if grad_terms is None:
         return (None,) * 13
+    refuse_tangents("the gradient of ans_terms", grad_terms)
     *tensors, neg_count, seed, selected, saved = ctx.saved_tensors
     gradients = torch.ops.ans_fast.ans_terms_backward(
         grad_terms.contiguous(),
@@ -165,3 +168,4 @@ def _backward(ctx: Any, grad_terms: Tensor | None, *_: Any) -> tuple:
 
 
 torch.library.register_autograd("ans_fast::ans_terms_forward", _backward, setup_context=_save)
+differentiable_once("ans_terms", "ans_terms_backward")

@@ -10,6 +10,7 @@ from torch import Tensor
 from ans_fast import reference
 from ans_fast.ops._backend import use_reference
 from ans_fast.ops._check import check_device, check_dtype, check_ids, check_shape
+from ans_fast.ops._derivatives import differentiable_once, refuse_tangents
 
 
 def gru_states(
@@ -53,6 +54,7 @@ def gru_states(
         raise RuntimeError(
             f"gru_states has kernels for cpu, got {table.device}: use torch.nn.GRU or ans_fast.backend('reference')"
         )
+    refuse_tangents("gru_states", table, *parameters)
     table, ids, sizes, *parameters = (tensor.contiguous() for tensor in (table, ids, sizes, *parameters))
     save = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (table, *parameters))
     return torch.ops.ans_fast.gru_states(table, ids, sizes, n_sequences, *parameters, save)[0]
@@ -132,6 +134,7 @@ def _save(ctx: Any, inputs: tuple, output: tuple) -> None:
 def _backward(ctx: Any, grad: Tensor | None, *_: Any) -> tuple:
     if grad is None:
         return (None,) * 9
+    refuse_tangents("the gradient of gru_states", grad)
     gradients = torch.ops.ans_fast.gru_states_backward(grad.contiguous(), *ctx.saved_tensors)
     wanted = [ctx.needs_input_grad[at] for at in (0, 4, 5, 6, 7)]
     of_table, *of_parameters = (g if needed else None for g, needed in zip(gradients, wanted, strict=True))
@@ -139,3 +142,4 @@ def _backward(ctx: Any, grad: Tensor | None, *_: Any) -> tuple:
 
 
 torch.library.register_autograd("ans_fast::gru_states", _backward, setup_context=_save)
+differentiable_once("gru_states", "gru_states_backward")

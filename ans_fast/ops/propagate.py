@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from ans_fast.ops._check import (
     check_row_dtype,
     check_shape,
 )
+from ans_fast.ops._derivatives import linear
 
 
 def propagate(x: Tensor, graph: BipartiteGraph, n_layers: int, nodes: Tensor | None = None) -> Tensor:
@@ -47,7 +49,8 @@ def propagate(x: Tensor, graph: BipartiteGraph, n_layers: int, nodes: Tensor | N
     check_kernels(x.device)
     if nodes is not None and x.device.type != "cpu":
         return propagate(x, graph, n_layers).index_select(0, nodes)
-    return torch.ops.ans_fast.propagate(x.contiguous(), graph.indptr, graph.indices, graph.scale, n_layers, nodes)
+    tensors = (graph.indptr, graph.indices, graph.scale)
+    return linear("propagate", lambda x: torch.ops.ans_fast.propagate(x.contiguous(), *tensors, n_layers, nodes), x)
 
 
 def propagate_mean(x: Tensor, graph: BipartiteGraph, n_layers: int, nodes: Tensor | None = None) -> Tensor:
@@ -61,8 +64,12 @@ def propagate_mean(x: Tensor, graph: BipartiteGraph, n_layers: int, nodes: Tenso
     check_kernels(x.device)
     if nodes is not None and x.device.type != "cpu":
         return propagate_mean(x, graph, n_layers).index_select(0, nodes)
-    tensors = (x.contiguous(), graph.indptr, graph.indices, graph.scale)
-    return torch.ops.ans_fast.propagate_mean(*tensors, n_layers, nodes, False)
+    tensors = (graph.indptr, graph.indices, graph.scale)
+    return linear(
+        "propagate_mean",
+        lambda x: torch.ops.ans_fast.propagate_mean(x.contiguous(), *tensors, n_layers, nodes, False),
+        x,
+    )
 
 
 def _check(x: Tensor, graph: BipartiteGraph, n_layers: int, nodes: Tensor | None) -> None:
@@ -108,9 +115,8 @@ def _save(ctx: Any, inputs: tuple, output: Tensor) -> None:
 
 
 def _backward(ctx: Any, grad: Tensor) -> tuple:
-    if not ctx.needs_input_grad[0]:
-        return (None,) * 6
-    return torch.ops.ans_fast.propagate_backward(grad.contiguous(), *ctx.saved_tensors), *[None] * 5
+    *graph, nodes = ctx.saved_tensors
+    return _gradient(ctx, grad, lambda grad: torch.ops.ans_fast.propagate_backward(grad, *graph, nodes))
 
 
 def _save_backward(ctx: Any, inputs: tuple, output: Tensor) -> None:
@@ -119,10 +125,8 @@ def _save_backward(ctx: Any, inputs: tuple, output: Tensor) -> None:
 
 
 def _backward_of_backward(ctx: Any, grad: Tensor) -> tuple:
-    if not ctx.needs_input_grad[0]:
-        return (None,) * 5
     *graph, nodes = ctx.saved_tensors
-    return torch.ops.ans_fast.propagate(grad.contiguous(), *graph, ctx.n_layers, nodes), *[None] * 4
+    return _gradient(ctx, grad, lambda grad: torch.ops.ans_fast.propagate(grad, *graph, ctx.n_layers, nodes))
 
 
 def _save_mean(ctx: Any, inputs: tuple, output: Tensor) -> None:
@@ -131,11 +135,16 @@ def _save_mean(ctx: Any, inputs: tuple, output: Tensor) -> None:
 
 
 def _backward_of_mean(ctx: Any, grad: Tensor) -> tuple:
-    if not ctx.needs_input_grad[0]:
-        return (None,) * 7
     *graph, nodes = ctx.saved_tensors
-    gradient = torch.ops.ans_fast.propagate_mean(grad.contiguous(), *graph, ctx.n_layers, nodes, not ctx.transposed)
-    return gradient, *[None] * 6
+    arguments = (*graph, ctx.n_layers, nodes, not ctx.transposed)
+    return _gradient(ctx, grad, lambda grad: torch.ops.ans_fast.propagate_mean(grad, *arguments))
+
+
+def _gradient(ctx: Any, grad: Tensor, transposed: Callable[[Tensor], Tensor]) -> tuple:
+    """Gradients of all inputs, of which the first alone has one, if it is wanted."""
+    wanted, *others = ctx.needs_input_grad
+    gradient = linear("the gradient of propagate", lambda grad: transposed(grad.contiguous()), grad) if wanted else None
+    return gradient, *[None] * len(others)
 
 
 torch.library.register_autograd("ans_fast::propagate", _backward, setup_context=_save)

@@ -42,7 +42,7 @@ def sample_negatives(
         raise ValueError(f"n_negatives must be at least 0, got {n_negatives}")
     if not 0 <= first_item <= graph.n_items:
         raise ValueError(f"first_item must be in [0, {graph.n_items}], got {first_item}")
-    seed = seed_tensor(seed)
+    seed = seed_tensor(seed, users.device)
     if use_reference():
         check_ids("users", users, graph.n_users)
         return reference.sample_negatives(graph, users, n_negatives, seed.to(users.device), first_item)

@@ -125,7 +125,9 @@ Tensor sample_negatives_op(Tensor indptr, Tensor indices, Tensor users, int64_t 
 Tensor ans_noise_op(Tensor seed, int64_t n_rows, int64_t dim) {
   check_range("n_rows", n_rows, 0, INT64_MAX);
   check_range("dim", dim, 0, INT32_MAX);
+  const int64_t size = check_size("n_rows and dim", n_rows, dim);
   Tensor out = torch::stable::new_empty(seed, {n_rows, dim}, ScalarType::Float);
+  if (size == 0) return out;
   const OnDeviceOf device(seed);
   ans_noise({seed_of(seed, seed), n_rows, dim, write<float>(out)}, device.stream());
   STD_CUDA_KERNEL_LAUNCH_CHECK();

@@ -27,6 +27,7 @@ Tensor hardest_negatives_op(Tensor user_rows, Tensor item_hops, Tensor candidate
   }
   const OnDeviceOf device(user_rows);
   const Tensor chosen = tensors.new_chosen();
+  if (chosen.numel() == 0) return chosen;
   with_row_type(user_rows, "user_rows", [&](auto zero) {
     hardest_negatives(tensors.inputs<decltype(zero), float>(chosen), device.stream());
   });

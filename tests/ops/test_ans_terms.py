@@ -258,6 +258,12 @@ def test_errors_name_the_argument(message, backend):
 
 
 @pytest.mark.parametrize("backend", ["reference", "fused"])
+def test_a_seed_on_another_device_is_an_error(backend):
+    with pytest.raises(ValueError, match="seed must be on the CPU, got meta"):
+        Case(6, 4, 2, 8).run(backend, seed=torch.ones(1, dtype=torch.int64, device="meta"))
+
+
+@pytest.mark.parametrize("backend", ["reference", "fused"])
 @pytest.mark.parametrize("count", [0, 5, -1])
 def test_count_out_of_range(count, backend):
     case = Case(6, 4, 2, 8)

@@ -201,3 +201,11 @@ def test_a_direct_call_is_checked_too():
         op(*case.floats, case.candidates[..., :0].contiguous(), None, None, 1.0)
     with pytest.raises(ValueError, match=r"item_hops must be \[n_items, H, D\], got \[11, 2, 7\]"):
         op(case.floats[0], case.floats[1][..., :7].contiguous(), case.candidates, None, None, 1.0)
+    odd = torch.frombuffer(bytearray(6 * 2 * 8 * 8 + 1), dtype=torch.float64, offset=1).view(6, 2, 8)
+    with pytest.raises(ValueError, match="user_rows must start at a multiple of its elements' 8 bytes"):
+        op(odd, case.floats[1], case.candidates, None, None, 1.0)
+
+
+def test_no_negatives_of_very_many_pairs_end_at_once():
+    rows = torch.empty(2**40, 3, 0)
+    assert ops.hardest_negatives(rows, rows[:5], torch.empty(2**40, 0, 4, dtype=torch.int64)).shape == (2**40, 0, 3)

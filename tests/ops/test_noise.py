@@ -69,5 +69,15 @@ def test_says_what_is_wrong():
         ops.ans_noise(0, -1, 3)
 
 
+@pytest.mark.parametrize(("n_rows", "dim"), [(2**62, 0), (0, 2**31 - 1)])
+def test_nothing_to_draw_ends_at_once(n_rows, dim):
+    assert ops.ans_noise(0, n_rows, dim).shape == (n_rows, dim)
+
+
+def test_sizes_beyond_counting():
+    with pytest.raises(ValueError, match=r"n_rows and dim together must be below 2\^63, got 4611686018427387904 and 8"):
+        ops.ans_noise(0, 2**62, 8)
+
+
 def test_opcheck():
     torch.library.opcheck(torch.ops.ans_fast.ans_noise, (torch.tensor([3]), 5, 6))

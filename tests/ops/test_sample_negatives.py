@@ -115,6 +115,12 @@ def test_names_the_user_who_has_clicked_everything(name):
         (torch.tensor([1]), {"first_item": 81}, ValueError, r"first_item must be in \[0, 80\], got 81"),
         (torch.tensor([1]), {"seed": 0.5}, TypeError, "seed must be an int, an int64 tensor or None, got float"),
         (torch.tensor([1]), {"seed": torch.ones(1)}, TypeError, "seed must be int64, got float32"),
+        (
+            torch.tensor([1]),
+            {"seed": torch.ones(1, dtype=torch.int64, device="meta")},
+            ValueError,
+            "seed must be on the CPU, got meta",
+        ),
         (torch.tensor([1]), {"seed": torch.tensor([1, 2])}, ValueError, r"seed must have one element, got \[2\]"),
     ],
 )
