@@ -81,9 +81,7 @@ class ANS(DotProduct):
         self.emb_size, self.n_layers = emb_size, n_layers
         self.gamma, self.eps, self.noise_scale = gamma, eps, noise_scale
         self.reg_weight, self.require_pow, self.predict_with = reg_weight, require_pow, predict_with
-        self.table = NodeTable(graph, emb_size).named_in_state(
-            self, "table", "user_embedding.weight", "item_embedding.weight"
-        )
+        self.table = NodeTable(graph, emb_size, ("user_embedding.weight", "item_embedding.weight"))
         for part in self.table.parts():
             nn.init.xavier_uniform_(part)
         if base_model not in ENCODERS:
@@ -134,8 +132,8 @@ class ANS(DotProduct):
         return parameter_name.startswith("table.")
 
     def nodes(self) -> Tensor:
-        """All hops of a node side by side [N, H · D]; only the first, [N, D], to predict with "ego"."""
-        if self.predict_with == "ego" and not self.training:
+        """What ranks: all hops of a node side by side [N, H · D], or only the first, [N, D], with "ego"."""
+        if self.predict_with == "ego":
             return self.table.weight
         return self.base(self.table.weight, self.graph).flatten(1)
 

@@ -16,6 +16,7 @@ from ans_fast import ops
 from ans_fast.errors import UserError
 from ans_fast.graph import BipartiteGraph
 from ans_fast.models import files, losses
+from ans_fast.models.node_table import name_tables
 from ans_fast.models.rows import Query, Rows
 from ans_fast.models.training import NotFinite, make_optimizer, train_epoch
 
@@ -70,6 +71,7 @@ class Recommender(nn.Module):
             raise UserError(f"loss_n must be one of {', '.join(losses.LOSSES[mode])} in {mode} mode, got {loss_n!r}")
         self.graph, self.mode, self.loss_n, self.num_neg, self.first_item = graph, mode, loss_n, num_neg, first_item
         self.terms: dict[str, Tensor] = {}
+        name_tables(self)
 
     # --- for the command line ---
 
@@ -101,7 +103,7 @@ class Recommender(nn.Module):
         """Those rows of train that the model learns from."""
         return rows
 
-    # --- what a model computes ---
+    # --- what a model computes: scoring looks at weights alone, not at train() or eval(), and changes nothing ---
 
     def forward(self, users: Tensor, items: Tensor, context: dict[str, Tensor]) -> Tensor:
         """Scores with gradients: users int64 [B], items int64 [B, C] -> [B, C]."""
@@ -188,13 +190,17 @@ class Recommender(nn.Module):
             optimizer: "Adam", "SGD", "Adagrad" or "Adadelta". progress: show a bar on stderr.
 
         Returns:
-            The mean loss of each epoch.
+            The mean loss of each epoch; none for a model without parameters (POP).
 
         Raises:
-            UserError: the model is in another mode, or the loss became NaN or infinite.
+            UserError: the model is in another mode, the graph has no clicks, or the loss became NaN or infinite.
         """
         if self.mode != "TopK":
             raise UserError(f"fit trains in TopK mode, this model is in {self.mode} mode: use python -m ans_fast.run")
+        if not self.graph.n_edges:
+            raise UserError(f"fit learns from clicks, and {self.graph} has none")
+        if not any(parameter.requires_grad for parameter in self.parameters()):
+            return []
         n = self.graph.n_users
         users = torch.repeat_interleave(torch.arange(n, device=self.device), self.graph.degrees[:n])
         rows = Rows(users, self.graph.indices[: self.graph.n_edges].long() - n)
@@ -232,11 +238,8 @@ class Recommender(nn.Module):
             )
         if not 1 <= k <= self.graph.n_items:
             raise UserError(f"k must be in [1, {self.graph.n_items}], got {k}")
-        was_training = self.training
-        self.eval()
         state = self.precompute()
         best = [self._best(state, part, k) for part in users.split(RECOMMEND_BATCH)]
-        self.train(was_training)
         scores = torch.cat([s for s, _ in best]) if best else torch.empty(0, k)
         items = torch.cat([i for _, i in best]) if best else torch.empty(0, k, dtype=torch.int64)
         items = items.masked_fill(scores == -torch.inf, -1)

@@ -23,8 +23,7 @@ class BPRMF(WithNegatives):
 
     def __init__(self, graph: BipartiteGraph, emb_size: int = 64, **training: Any):
         super().__init__(graph, emb_size, **training)
-        table = NodeTable(graph, emb_size)
-        self.table = table.named_in_state(self, "table", "u_embeddings.weight", "i_embeddings.weight")
+        self.table = NodeTable(graph, emb_size, ("u_embeddings.weight", "i_embeddings.weight"))
         nn.init.normal_(self.table.weight, std=0.01)
 
     def hops(self) -> Tensor:

@@ -33,9 +33,7 @@ class FPMC(Sequential):
     def __init__(self, graph: BipartiteGraph, emb_size: int = 64, **training: Any):
         super().__init__(graph, **training)
         self.emb_size = emb_size
-        self.table = NodeTable(graph, emb_size).named_in_state(
-            self, "table", "ui_embeddings.weight", "iu_embeddings.weight"
-        )
+        self.table = NodeTable(graph, emb_size, ("ui_embeddings.weight", "iu_embeddings.weight"))
         self.li_embeddings = nn.Embedding(graph.n_items, emb_size)
         self.il_embeddings = nn.Embedding(graph.n_items, emb_size)
         for parameter in self.parameters():

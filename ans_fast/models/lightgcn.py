@@ -29,10 +29,8 @@ class LightGCN(WithNegatives):
     def __init__(self, graph: BipartiteGraph, emb_size: int = 64, n_layers: int = 3, **training: Any):
         super().__init__(graph, emb_size, **training)
         self.n_layers = n_layers
-        table = NodeTable(graph, emb_size)
-        self.table = table.named_in_state(
-            self, "table", "encoder.embedding_dict.user_emb", "encoder.embedding_dict.item_emb"
-        )
+        names = ("encoder.embedding_dict.user_emb", "encoder.embedding_dict.item_emb")
+        self.table = NodeTable(graph, emb_size, names)
         for part in self.table.parts():
             nn.init.xavier_uniform_(part)
 

@@ -6,6 +6,7 @@ from argparse import _ArgumentGroup
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ans_fast.flag_types import List, size
@@ -44,9 +45,8 @@ class NeuMF(Recommender):
     ):
         super().__init__(graph, **training)
         self.emb_size, self.layers, self.dropout = emb_size, layers or [64], dropout
-        self.mf, self.mlp_table = NodeTable(graph, emb_size), NodeTable(graph, emb_size)
-        self.mf.named_in_state(self, "mf", "mf_u_embeddings.weight", "mf_i_embeddings.weight")
-        self.mlp_table.named_in_state(self, "mlp_table", "mlp_u_embeddings.weight", "mlp_i_embeddings.weight")
+        self.mf = NodeTable(graph, emb_size, ("mf_u_embeddings.weight", "mf_i_embeddings.weight"))
+        self.mlp_table = NodeTable(graph, emb_size, ("mlp_u_embeddings.weight", "mlp_i_embeddings.weight"))
         widths = [2 * emb_size, *self.layers]
         self.mlp = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths, self.layers, strict=False))
         self.prediction = nn.Linear(emb_size + widths[-1], 1, bias=False)
@@ -64,20 +64,18 @@ class NeuMF(Recommender):
         to_user, to_item = self.mlp[0].weight.split(self.emb_size, 1)  # [W, D] each
         hidden = (mlp[:, :1] @ to_user.t() + self.mlp[0].bias) + mlp[:, 1:] @ to_item.t()  # [B, C, W]
         mf_share, _ = self._shares()
-        return (mf[:, :1] * mf[:, 1:]) @ mf_share + self._deep(hidden)
+        dropout = self.dropout if self.training else 0.0
+        return (mf[:, :1] * mf[:, 1:]) @ mf_share + self._deep(hidden, dropout)
 
     def _shares(self) -> tuple[Tensor, Tensor]:
         """The last layer's weights [D] of the product and [W] of the perceptron."""
         return self.prediction.weight[0].split([self.emb_size, self.layers[-1]])
 
-    def _deep(self, hidden: Tensor) -> Tensor:
+    def _deep(self, hidden: Tensor, dropout: float = 0.0) -> Tensor:
         """The perceptron's share of the scores [B, C], from its first layer before the relu, [B, C, W]."""
         for layer in self.mlp[1:]:
-            hidden = layer(self._relu(hidden))
-        return self._relu(hidden) @ self._shares()[1]
-
-    def _relu(self, hidden: Tensor) -> Tensor:
-        return nn.functional.dropout(hidden.relu(), self.dropout, self.training)
+            hidden = layer(F.dropout(hidden.relu(), dropout))
+        return F.dropout(hidden.relu(), dropout) @ self._shares()[1]
 
     @torch.no_grad()
     def precompute(self) -> tuple[Tensor, ...]:

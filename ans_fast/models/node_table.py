@@ -11,28 +11,45 @@ from ans_fast.graph import BipartiteGraph
 
 
 class NodeTable(nn.Module):
-    """weight [N, D], users first: one gather and one gradient serve both sides."""
+    """weight [N, D], users first: one gather and one gradient serve both sides.
 
-    def __init__(self, graph: BipartiteGraph, dim: int):
+    Args:
+        graph: whose nodes. dim: D.
+        names: what state dicts of a model that `name_tables` was called for have in its place, the users' and the
+            items' table by the names of ReChorus's weight files: these can be read, and ours are read there.
+    """
+
+    def __init__(self, graph: BipartiteGraph, dim: int, names: tuple[str, str] | None = None):
         super().__init__()
-        self.n_users, self.n_items = graph.n_users, graph.n_items
+        self.n_users, self.n_items, self.names = graph.n_users, graph.n_items, names
         self.weight = nn.Parameter(torch.empty(graph.n_nodes, dim))
 
     def parts(self) -> tuple[Tensor, Tensor]:
         """The users' rows [n_users, D] and the items' [n_items, D], without gradients."""
         return self.weight.detach().split([self.n_users, self.n_items])
 
-    def named_in_state(self, model: nn.Module, key: str, user_key: str, item_key: str) -> NodeTable:
-        """Makes the model's state dicts hold, in place of its attribute `key`, two tables by the names of ReChorus's
-        weight files: these can be read, and ours are read there. Returns self."""
 
-        def split(_: nn.Module, state: dict[str, Any], *__: Any) -> None:
-            state[user_key], state[item_key] = state.pop(f"{key}.weight").split([self.n_users, self.n_items])
+def name_tables(model: nn.Module) -> None:
+    """Makes the model's state dicts, wherever it is part of another module, hold its node tables by their names."""
+    model.register_state_dict_post_hook(_split_tables)
+    model.register_load_state_dict_pre_hook(_join_tables)
 
-        def join(_: nn.Module, state: dict[str, Any], *__: Any) -> None:
-            if user_key in state and item_key in state:
-                state[f"{key}.weight"] = torch.cat([state.pop(user_key), state.pop(item_key)])
 
-        model.register_state_dict_post_hook(split)
-        model.register_load_state_dict_pre_hook(join)
-        return self
+# Hooks are functions of the model that they are called with, so that models can be copied and pickled.
+
+
+def _named_tables(model: nn.Module, prefix: str) -> list[tuple[NodeTable, str, list[str]]]:
+    """Tables, with the keys of their weight and of its two parts in a state dict."""
+    tables = ((key, child) for key, child in model.named_children() if isinstance(child, NodeTable) and child.names)
+    return [(table, f"{prefix}{key}.weight", [prefix + name for name in table.names]) for key, table in tables]
+
+
+def _split_tables(model: nn.Module, state: dict[str, Any], prefix: str, _: Any) -> None:
+    for table, whole, parts in _named_tables(model, prefix):
+        state |= zip(parts, state.pop(whole).split([table.n_users, table.n_items]), strict=True)
+
+
+def _join_tables(model: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    for _, whole, parts in _named_tables(model, prefix):
+        if all(part in state for part in parts):
+            state[whole] = torch.cat([state.pop(part) for part in parts])

@@ -68,9 +68,7 @@ class SLRCPlus(Sequential):
             kinds = torch.ones(graph.n_items, 1, dtype=torch.bool)
         self.register_buffer("categories", categories, persistent=False)
         self.relations = ItemRelations(graph.n_items, pairs, kinds)
-        self.table = NodeTable(graph, emb_size).named_in_state(
-            self, "table", "u_embeddings.weight", "i_embeddings.weight"
-        )
+        self.table = NodeTable(graph, emb_size, ("u_embeddings.weight", "i_embeddings.weight"))
         self.user_bias, self.item_bias = nn.Embedding(graph.n_users, 1), nn.Embedding(graph.n_items, 1)
         n_categories = int(categories.max()) + 1
         for name in PARAMETERS:

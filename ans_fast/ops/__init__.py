@@ -1,4 +1,9 @@
-"""The operators: documented wrappers over the compiled kernels. All are differentiable where that means something."""
+"""The operators: documented wrappers over the compiled kernels. All are differentiable where that means something.
+
+They run on torch's threads, which a fork does not copy: a process forked after an operator has run on several threads
+waits for ever in its first one, as in most of torch. Start processes by "spawn", as in
+`torch.multiprocessing.get_context("spawn")` or `DataLoader(…, multiprocessing_context="spawn")`, or fork before.
+"""
 
 from __future__ import annotations
 
