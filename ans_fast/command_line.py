@@ -54,6 +54,10 @@ def start(module: str) -> NoReturn:
     """Ends the process with the exit status of the module's `main`. Importing it, which takes seconds where torch is
     needed, ends at Ctrl-C without a word."""
     before = signal.signal(signal.SIGINT, signal.SIG_DFL)  # torch's import may swallow a KeyboardInterrupt, and break
-    main = importlib.import_module(module).main
-    signal.signal(signal.SIGINT, before)
-    sys.exit(main())
+
+    def command() -> int:
+        main = importlib.import_module(module).main
+        signal.signal(signal.SIGINT, before)
+        return main()
+
+    sys.exit(exit_status(command))  # importing too tells of mistakes: of environment variables

@@ -139,25 +139,28 @@ class List(OptionType):
 
 @dataclass(frozen=True)
 class Text(OptionType):
-    """Text without control characters, which would forge lines of logs and tables, that `pattern` matches as a whole.
-
-    Names in paths have at most 255 bytes in all file systems.
-    """
+    """Text that `pattern` matches, without control characters, which would forge lines of logs and tables."""
 
     pattern: str = ".*"
-    expected: str = "a line of text, without control characters, whose names between slashes have at most 255 bytes"
+    expected: str = "text without control characters"
 
     def accepts(self, value: Any) -> bool:
-        if not isinstance(value, str) or not re.fullmatch(self.pattern, value):
-            return False
-        if any(not c.isprintable() and c not in OTHER_SPACES for c in value):
-            return False
-        names = os.fsencode(value).split(b"/")
-        return max(map(len, names)) <= 255 and sum(map(len, names)) + len(names) < 4096
+        plain = isinstance(value, str) and all(c.isprintable() or c in OTHER_SPACES for c in value)
+        return plain and re.fullmatch(self.pattern, value) is not None
 
 
-class FilePath(Text):
-    """A path."""
+@dataclass(frozen=True)
+class FileName(Text):
+    """Text that can be a file's name or path; parts of paths have at most 255 bytes in all common file systems."""
+
+    expected: str = "a path without control characters and with at most 255 bytes between slashes"
+
+    def accepts(self, value: Any) -> bool:
+        return super().accepts(value) and max(map(len, os.fsencode(value).split(b"/"))) <= 255 and len(value) <= 1000
+
+
+class FilePath(FileName):
+    """The same, read as a Path."""
 
     def __call__(self, text: str) -> Path:
         return Path(super().__call__(text))
@@ -199,6 +202,7 @@ draws = Integer(1, 2**16)
 non_negative = Number(0, 1e38)  # as far as float32 goes
 share = Number(0, 1)
 text = Text()
+file_name = FileName()
 path = FilePath()
 separator = Separator()
 words = Words()

@@ -39,3 +39,21 @@ def test_ctrl_c_during_imports_ends_without_a_word(name, tmp_path):
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (-signal.SIGINT, "", "")
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("variable", ["ANS_FAST_BACKEND", "ANS_FAST_SIMD"])
+@pytest.mark.parametrize("name", ["run", "compare"])
+def test_environment_variables_are_checked(name, variable, tmp_path):
+    flags, _ = COMMANDS[name]
+    process = subprocess.run(
+        [sys.executable, "-m", f"ans_fast.{name}", *flags.split()],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT), variable: "foo"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (process.returncode, process.stdout) == (2, "")
+    assert process.stderr.startswith(f"error: {variable} must be ")
+    assert process.stderr.endswith("foo\n") or process.stderr.endswith("'foo'\n")
+    assert process.stderr.count("\n") == 1

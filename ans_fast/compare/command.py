@@ -11,7 +11,7 @@ from ans_fast.compare import table
 from ans_fast.compare.flags import PUBLISHED, flags_of_models
 from ans_fast.compare.grid import Run
 from ans_fast.files import write_atomically
-from ans_fast.flag_types import List, Text, natural, path, positive_int, seed, text, words
+from ans_fast.flag_types import List, Text, file_name, natural, path, positive_int, seed, text, words
 from ans_fast.runner.metrics import CLICK, RANKING, Metric
 
 NAMES = List(Text(".+", "a name"))
@@ -46,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--epoch", type=natural, default=200, help="epochs at most")
     made.add_argument("--batch_size", type=positive_int, default=256, help="rows a training step")
-    made.add_argument("--config", type=text, default="", help="TOML or JSON file of model = flags")
+    made.add_argument("--config", type=file_name, default="", help="TOML or JSON file of model = flags")
     made.add_argument(
         "--flags", type=text, action="append", default=[], metavar="'MODEL: FLAGS'", help="flags of one model"
     )

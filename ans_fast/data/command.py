@@ -14,7 +14,7 @@ from ans_fast.data.prepare.amazon import prepare_amazon
 from ans_fast.data.prepare.convert import convert
 from ans_fast.errors import UserError
 from ans_fast.files import atomic_file
-from ans_fast.flag_types import Number, path, seed, separator, text
+from ans_fast.flag_types import Number, file_name, natural, path, seed, separator, text
 
 _PREPARERS = {
     "ML_1MTOPK": lambda args, target: movielens.prepare_topk(args.raw, target, args.seed, args.utc_offset),
@@ -44,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     command = add("prepare", help="turn an original download into a data set by ReChorus's published rules")
     command.add_argument(
         "name",
-        type=text,
+        type=file_name,
         help=f"{', '.join(_PREPARERS)}, or an Amazon 5-core category such as Grocery_and_Gourmet_Food",
     )
     command.add_argument("--raw", type=path, required=True, help="the unpacked download: a folder, or its main file")
@@ -61,13 +61,13 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "source", type=path, help="a .inter file, or a folder with .inter files or train.txt and test.txt"
     )
-    command.add_argument("--name", type=text, help="the new data set's name (default: the source's)")
+    command.add_argument("--name", type=file_name, help="the new data set's name (default: the source's)")
     command.add_argument(
         "--split", choices=("auto", "given", "leave_one_out"), default="auto", help="auto: given if there is one"
     )
     command.add_argument(
         "--neg_items",
-        type=int,
+        type=natural,
         choices=(0, 99),
         help="unclicked items a row of dev and test; 0: rank all items (default: 99 after leave_one_out, else 0)",
     )
@@ -78,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_output(command)
 
     command = add("describe", help="print a data set's statistics")
-    command.add_argument("name", type=text, help="the data set, or demo")
+    command.add_argument("name", type=file_name, help="the data set, or demo")
     command.add_argument("--path", type=path, default="data/", help="the folder that holds the data set's folder")
     command.add_argument("--mode", choices=MODES, default="TopK", help="how to read it")
     command.add_argument("--sep", type=separator, default="\t", help="separator of the CSV files")

@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+from ans_fast.errors import UserError
+
 BACKENDS = ("fused", "reference")
 
 
 def _named(name: str, where: str) -> str:
     if name not in BACKENDS:
-        raise ValueError(f"{where} must be one of {', '.join(BACKENDS)}, got {name!r}")
+        raise UserError(f"{where} must be one of {', '.join(BACKENDS)}, got {name!r}")
     return name
 
 
@@ -25,7 +27,7 @@ def backend(name: str) -> Iterator[None]:
     """Within the block, and in this thread only, operators run on the backend `name`.
 
     "fused": the compiled kernels of the tensors' device (default). "reference": plain PyTorch, on any device.
-    The environment variable ANS_FAST_BACKEND gives the default. Raises ValueError for another name.
+    The environment variable ANS_FAST_BACKEND gives the default. Raises UserError for another name.
     """
     token = _choice.set(_named(name, "backend"))
     try:

@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from ans_fast.errors import UserError
+
 BUILD_COMMAND = "pip install --no-build-isolation -e ."
 FOLDER = Path(__file__).resolve().parent.parent
 
@@ -21,6 +23,12 @@ except ImportError as error:
         f"ans_fast's compiled extension {found}. In its source folder run `{BUILD_COMMAND}`; "
         "that takes g++, torch >= 2.10, setuptools, pybind11 and ninja"
     ) from error
+
+
+try:
+    _C.build_info()
+except RuntimeError as error:  # of ANS_FAST_SIMD
+    raise UserError(str(error)) from None
 
 
 def build_info() -> dict[str, Any]:

@@ -16,6 +16,7 @@ from ans_fast.flag_types import (
     Name,
     Text,
     draws,
+    file_name,
     natural,
     non_negative,
     positive_int,
@@ -96,7 +97,7 @@ def _add_global(group: argparse._ActionsContainer) -> None:
     group.add_argument(
         "--verbose", type=Integer(0, 100), default=logging.INFO, help="level of the log: 10 is more, 30 less"
     )
-    group.add_argument("--log_file", type=text, default="", help="default ../log/MODEL/NAME.txt")
+    group.add_argument("--log_file", type=file_name, default="", help="default ../log/MODEL/NAME.txt")
     group.add_argument("--random_seed", type=seed, default=0, help="seed of all that is drawn")
     group.add_argument("--load", type=switch, default=0, help="1: go on from the checkpoint, or from the weights")
     group.add_argument("--train", type=switch, default=1, help="0: evaluate only")
@@ -105,7 +106,7 @@ def _add_global(group: argparse._ActionsContainer) -> None:
     group.add_argument("--plot", type=switch, default=0, help="1: draw loss and metrics into curves.png")
     group.add_argument(
         "--tensorboard",
-        type=text,
+        type=file_name,
         default="",
         metavar="DIR",
         help="write curves for TensorBoard here, in a folder named like the log",
@@ -113,9 +114,9 @@ def _add_global(group: argparse._ActionsContainer) -> None:
 
 
 def _add_data(group: argparse._ActionsContainer, mode: str) -> None:
-    group.add_argument("--path", type=text, default="data/", help="folder of the data sets")
+    group.add_argument("--path", type=file_name, default="data/", help="folder of the data sets")
     group.add_argument(
-        "--dataset", type=text, default="demo", help="a folder there with train.csv, dev.csv and test.csv"
+        "--dataset", type=file_name, default="demo", help="a folder there with train.csv, dev.csv and test.csv"
     )
     group.add_argument("--sep", type=separator, default="\t", help="what separates the columns (default: a tab)")
     if mode == "Impression":
@@ -166,7 +167,7 @@ def _add_runner(group: argparse._ActionsContainer, mode: str) -> None:
 
 
 def _add_model(group: argparse._ActionsContainer, mode: str) -> None:
-    group.add_argument("--model_path", type=text, default="", help="weights; default ../model/MODEL/NAME.pt")
+    group.add_argument("--model_path", type=file_name, default="", help="weights; default ../model/MODEL/NAME.pt")
     group.add_argument("--num_neg", type=draws, default=1, help="negatives drawn for each clicked item")
     group.add_argument("--dropout", type=share, default=0, help="dropout of deep layers, where the model has any")
     group.add_argument("--test_all", type=switch, default=0, help="1: rank all items instead of neg_items")
