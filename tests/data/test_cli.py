@@ -110,7 +110,7 @@ def test_describe(write, mode: str, capsys: pytest.CaptureFixture) -> None:
         ("convert {tmp}/lists --name ../b", "--name must be a folder's name such as demo, .*, got '../b'"),
         ("convert {tmp}/lists --name {tmp}/b", "--name must be a folder's name"),
         ("convert {tmp}/lists --name . --out {tmp}", "--name must be a folder's name"),
-        ("convert {tmp}/lists --name a\0b", r"--name must be a folder's name .*, got 'a\\x00b'"),
+        ("convert {tmp}/lists --name a\0b", r"--name: expected a path without control characters .*, got 'a\\x00b'"),
         ("convert {tmp}/lists --out {tmp}", "lists holds test.txt, which is no file of a data set, and would be"),
         ("convert {tmp}/films --split given --out {tmp}", "has no split of its own; use --split leave_one_out"),
         ("convert {tmp}/films --min_rating 9 --out {tmp}", "has no rating of at least 9"),
