@@ -8,6 +8,7 @@ from pathlib import Path
 from ans_fast.command_line import Parser, exit_status
 from ans_fast.data import MODES, load
 from ans_fast.data.describe import describe, plot
+from ans_fast.data.description import read_description
 from ans_fast.data.files import check_name
 from ans_fast.data.prepare import mind, movielens
 from ans_fast.data.prepare.amazon import prepare_amazon
@@ -59,11 +60,17 @@ def _parser() -> argparse.ArgumentParser:
 
     command = add("convert", help="turn RecBole atomic files or LightGCN adjacency lists into a Top-k data set")
     command.add_argument(
-        "source", type=path, help="a .inter file, or a folder with .inter files or train.txt and test.txt"
+        "source",
+        type=path,
+        help="a .inter file, or a folder: with one; with NAME.train.inter, NAME.test.inter and perhaps "
+        "NAME.valid.inter; or with train.txt, test.txt and perhaps valid.txt",
     )
     command.add_argument("--name", type=file_name, help="the new data set's name (default: the source's)")
     command.add_argument(
-        "--split", choices=("auto", "given", "leave_one_out"), default="auto", help="auto: given if there is one"
+        "--split",
+        choices=("auto", "given", "leave_one_out"),
+        default="auto",
+        help="auto: given if there is one; leave_one_out: a user's last clicks, without times drawn ones",
     )
     command.add_argument(
         "--neg_items",
@@ -106,15 +113,19 @@ def _prepare(args: argparse.Namespace) -> None:
         _PREPARERS[args.name](args, target)
     else:
         prepare_amazon(args.name, args.raw, target, args.seed)
-    print(f"wrote {target}")
+    _tell(target)
 
 
 def _convert(args: argparse.Namespace) -> None:
     name = args.name if args.name is not None else args.source.resolve().name.removesuffix(".inter")
     check_name(name, "--name")
     neg_items = None if args.neg_items is None else args.neg_items > 0
-    told = convert(args.source, args.out / name, args.split, neg_items, args.min_rating, args.seed)
-    print(f"wrote {args.out / name} ({told})")
+    more = convert(args.source, args.out / name, args.split, neg_items, args.min_rating, args.seed)
+    _tell(args.out / name, *more)
+
+
+def _tell(target: Path, *more: str) -> None:
+    print("\n  ".join([f"wrote {target}", *read_description(target).told(), *more]))
 
 
 def _describe(args: argparse.Namespace) -> None:

@@ -35,6 +35,15 @@ class Description:
     rank: str = "row"
     dropped_duplicates: int = 0
 
+    def told(self) -> list[str]:
+        """Lines for who has just made the set."""
+        lines = [f"source: {self.source}", f"split: {self.split}"]
+        if not self.times:
+            lines.append("times: none; made up so that train comes before dev, dev before test")
+        if self.dropped_duplicates:
+            lines.append(f"dropped: {self.dropped_duplicates:,} repeats of a click; the earliest counts")
+        return lines
+
 
 def read_description(folder: Path) -> Description:
     """The description in the data set's folder, the defaults where there is none. Raises UserError."""

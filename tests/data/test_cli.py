@@ -42,7 +42,7 @@ def atomic(tmp_path: Path) -> Path:
 
 def test_convert_adjacency(adjacency: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert main(["convert", str(adjacency), "--out", str(tmp_path / "data")]) == 0
-    assert "adjacency lists, its own split" in capsys.readouterr().out
+    assert "LightGCN's adjacency lists (train.txt, test.txt)" in capsys.readouterr().out
     data = load(tmp_path / "data", "lists")
     assert (data.n_users, data.n_items) == (4, 5)  # users 0, 1, 3; items 1, 2, 5, 7
     train = {*zip(data.train.users.tolist(), data.train.items.tolist(), strict=True)}
@@ -104,7 +104,7 @@ def test_describe(write, mode: str, capsys: pytest.CaptureFixture) -> None:
         ("prepare Toys --raw {tmp}/lists", "has neither reviews_Toys_5.json"),
         ("prepare ../x --raw {tmp}/lists", "name must be a folder's name such as demo"),
         ("prepare .. --raw {tmp}/lists", "name must be a folder's name such as demo"),
-        ("convert {tmp}/no", "no such file or folder"),
+        ("convert {tmp}/no", "no such file or directory; expected a .inter file or a folder"),
         ("convert {tmp}", "0 .inter files and no train.txt"),
         ("convert {tmp}/lists --min_rating 3", "--min_rating needs ratings"),
         ("convert {tmp}/lists --name ../b", "--name must be a folder's name such as demo, .*, got '../b'"),

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from ans_fast.data import load
+from ans_fast.data.description import Description
 from ans_fast.data.prepare.amazon import prepare_amazon
 from ans_fast.data.prepare.mind import prepare_ctr as prepare_mind
 from ans_fast.data.prepare.mind import prepare_topk as prepare_mind_topk
@@ -151,7 +152,9 @@ def test_mind(tmp_path: Path) -> None:
     assert made["dev"].time.max() <= made["test"].time.min()
     assert load(tmp_path, "MIND", "Impression", impression_key="impression_id").item_meta.shape[1] == 2
 
-    with pytest.raises(UserError, match=r"user \d+ has clicked \d+ of \d+ items, too many for 99 unclicked ones"):
+    with pytest.raises(
+        UserError, match=r"user 'U\d+' has clicked \d+ of \d+ items, too many for 99 .* is this the whole download\?"
+    ):
         prepare_mind_topk(tmp_path, tmp_path / "MINDTOPK", seed=0)
     assert not (tmp_path / "MINDTOPK").exists()
 
@@ -173,7 +176,7 @@ def test_mistakes_in_mind(tmp_path: Path, line: str, expected: str) -> None:
 
 def test_amazon_meta(tmp_path: Path) -> None:
     """Categories and relations of the 2014 meta file, which holds Python literals."""
-    reviews = [(f"A{u}", f"B{i:03}", u + i) for u in range(9) for i in range(120) if (u + i) % 9]
+    reviews = [(f"A{u}", f"B{i:03}", u + i) for u in range(9) for i in range(120) if (u + i) % 6 == 0]
     text = [json.dumps(dict(zip(("reviewerID", "asin", "unixReviewTime"), row, strict=True))) for row in reviews]
     (tmp_path / "Toys_5.json").write_text("\n".join(text))
     meta = [
@@ -194,8 +197,9 @@ def test_amazon_meta(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("{'reviewerID': 1}\n", "line 1: expected one JSON object a line"),
-        ("[1]\n", "line 1: expected one JSON object a line"),
+        ("{'reviewerID': 1}\n", "line 1: reviewerID is 1, expected str"),
+        ("{'reviewerID': x}\n", "line 1: expected one object a line, as JSON"),
+        ("[1]\n", "line 1: expected one object a line, as JSON"),
         ('{"reviewerID": "A", "asin": "B"}\n', "line 1: unixReviewTime is None, expected int"),
         ("", "Toys_5.json is empty"),
     ],
@@ -217,16 +221,16 @@ def test_cut_download(tmp_path: Path) -> None:
 def test_negatives_are_uniform_over_unclicked_items() -> None:
     clicks = np.array([[1, 2], [1, 5], [1, 5], [3, 1], [3, 2], [3, 103]])
     users = np.tile([1, 2, 3], 400)
-    for distinct in (True, False):
-        drawn = draw_negatives(users, clicks, 103, np.random.default_rng(0), distinct)
-        for user in (1, 2, 3):
-            counts = np.bincount(drawn[users == user].ravel(), minlength=104)
-            clicked = {0, *clicks[clicks[:, 0] == user, 1].tolist()}
-            assert {*np.flatnonzero(counts == 0).tolist()} == clicked
-            mean = 400 * 99 / (104 - len(clicked))
-            assert abs(counts[counts > 0] - mean).max() < 6 * mean**0.5
-        has_twice = (np.diff(np.sort(drawn, axis=1), axis=1) == 0).any()
-        assert has_twice != distinct
+    drawn = draw_negatives(users, clicks, 103, np.random.default_rng(0), ["ann", "bob", "cem"], "")
+    for user in (1, 2, 3):
+        counts = np.bincount(drawn[users == user].ravel(), minlength=104)
+        clicked = {0, *clicks[clicks[:, 0] == user, 1].tolist()}
+        assert {*np.flatnonzero(counts == 0).tolist()} == clicked
+        mean = 400 * 99 / (104 - len(clicked))
+        assert abs(counts[counts > 0] - mean).max() < 6 * mean**0.5
+    assert (np.diff(np.sort(drawn, axis=1), axis=1) > 0).all()
+    with pytest.raises(UserError, match="user 'cem' has clicked 3 of 101 items, too many for 99 unclicked ones; stop"):
+        draw_negatives(users, np.minimum(clicks, 101), 101, np.random.default_rng(0), ["ann", "bob", "cem"], "stop")
 
 
 def test_leave_one_out_keeps_the_first_row() -> None:
@@ -238,7 +242,7 @@ def test_leave_one_out_keeps_the_first_row() -> None:
 def test_byte_order_marks(tmp_path: Path) -> None:
     """Every download may begin with one: the first row is read as without it."""
     mark = "\ufeff"
-    reviews = [(f"A{u}", f"B{i:03}", u + i) for u in range(9) for i in range(120) if (u + i) % 9]
+    reviews = [(f"A{u}", f"B{i:03}", u + i) for u in range(9) for i in range(120) if (u + i) % 6 == 0]
     text = [json.dumps(dict(zip(("reviewerID", "asin", "unixReviewTime"), row, strict=True))) for row in reviews]
     (tmp_path / "Toys_5.json").write_text(mark + "\n".join(text))
     (tmp_path / "meta_Toys.json").write_text(mark + json.dumps({"asin": "B001", "categories": [["a", "b", "c"]]}))
@@ -262,10 +266,10 @@ def test_a_set_is_replaced_whole(tmp_path: Path) -> None:
     """Nothing of an older set survives: not its item_meta.csv, not its caches."""
     frame = pd.DataFrame({"user": [1, 1, 2], "item": [5, 6, 5], "time": [1, 2, 3]})
     meta = pd.DataFrame({"item": [5, 6], "i_kind": [1, 2]})
-    write_set(tmp_path / "set", (frame, frame, frame), [], item_meta=meta)
+    write_set(tmp_path / "set", (frame, frame, frame), Description(), item_meta=meta)
     (tmp_path / "set/.ans_fast-TopK-1-0.npz").touch()
     assert load(tmp_path, "set").item_meta is not None
-    write_set(tmp_path / "set", (frame[:2], frame, frame), [])
+    write_set(tmp_path / "set", (frame[:2], frame, frame), Description())
     data = load(tmp_path, "set")
     assert data.item_meta is None
     assert len(data.train) == 2
@@ -277,5 +281,5 @@ def test_what_is_no_set_is_not_replaced(tmp_path: Path) -> None:
     frame = pd.DataFrame({"user": [1], "item": [5], "time": [1]})
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(UserError, match=r"holds notes\.txt, which is no file of a data set"):
-        write_set(tmp_path, (frame, frame, frame), [])
+        write_set(tmp_path, (frame, frame, frame), Description())
     assert (tmp_path / "notes.txt").read_text() == "mine"

@@ -1,4 +1,4 @@
-"""An Amazon 5-core review file (JSON lines, perhaps .gz) and its meta file into the Top-k format."""
+"""An Amazon 5-core review file (an object a line, perhaps .gz) and its meta file into the Top-k format."""
 
 from __future__ import annotations
 
@@ -6,29 +6,39 @@ import ast
 import gzip
 import json
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from ans_fast.data.description import Description
 from ans_fast.data.prepare.rules import leave_one_out
 from ans_fast.data.prepare.write import write_set
 from ans_fast.errors import UserError, reason
 
 _FIELDS = {"reviewerID": str, "asin": str, "unixReviewTime": int}
+_TIME_END = 2**53  # times are read as float64
 
 
 def prepare_amazon(name: str, raw: Path, target: Path, seed: int) -> None:
-    """Every review is a click; by time, then user; each user's last two rows are dev and test, unless they are its
-    first. neg_items are drawn with replacement, as published."""
+    """Every review is a click, one of the same user, item and time once; by time, then user; each user's last two rows
+    are dev and test, unless they are its first. The files of 2014 and of 2018 are read alike. Raises UserError."""
     path = raw if raw.is_file() else _find(raw, [f"reviews_{name}_5.json", f"{name}_5.json"])
     if path is None:
         raise UserError(f"{raw} has neither reviews_{name}_5.json(.gz) nor {name}_5.json(.gz)")
-    rows = pd.DataFrame(list(_read(path)), columns=["user", "item", "time"]).drop_duplicates()
+    reviews = pd.DataFrame(list(_read(path)), columns=["user", "item", "time"])
+    rows = reviews.drop_duplicates()
     frames = leave_one_out(rows.sort_values(["time", "user"], kind="stable"))
     meta = _find(path.parent, [f"meta_{name}.json"])
-    write_set(target, frames, [], seed, distinct=False, item_meta=_meta(meta, set(rows.item)) if meta else None)
+    description = Description(
+        source=f"Amazon reviews, {name}",
+        split="leave-one-out: a user's last click by time for test, the one before for dev",
+        seed=seed,
+        dropped_duplicates=len(reviews) - len(rows),
+    )
+    item_meta = _meta(meta, set(rows.item)) if meta else None
+    write_set(target, frames, description, neg_items=True, item_meta=item_meta)
 
 
 def _find(folder: Path, names: list[str]) -> Path | None:
@@ -36,7 +46,7 @@ def _find(folder: Path, names: list[str]) -> Path | None:
     return next((path for path in paths if path.is_file()), None)
 
 
-def _lines(path: Path, parse: Callable[[str], Any]) -> Iterator[tuple[int, dict]]:
+def _records(path: Path) -> Iterator[tuple[int, dict]]:
     """The numbered objects of a file with one a line."""
     number = 0
     opened = gzip.open if path.suffix == ".gz" else open
@@ -44,7 +54,7 @@ def _lines(path: Path, parse: Callable[[str], Any]) -> Iterator[tuple[int, dict]
         with opened(path, "rt", encoding="utf-8-sig") as file:
             for number, line in enumerate(file, 1):
                 if line.strip():
-                    record = parse(line)
+                    record = _parse(line)
                     if not isinstance(record, dict):
                         raise ValueError
                     yield number, record
@@ -57,15 +67,25 @@ def _lines(path: Path, parse: Callable[[str], Any]) -> Iterator[tuple[int, dict]
     except UnicodeDecodeError:
         raise UserError(f"{path} line {number + 1} is not UTF-8 text") from None
     except (ValueError, SyntaxError, MemoryError, RecursionError):
-        raise UserError(f"{path} line {number}: expected one JSON object a line") from None
+        raise UserError(f"{path} line {number}: expected one object a line, as JSON") from None
+
+
+def _parse(line: str) -> Any:
+    """A line of JSON, or of Python literals as in the meta files of 2014."""
+    try:
+        return json.loads(line)
+    except ValueError:
+        return ast.literal_eval(line.strip())
 
 
 def _read(path: Path) -> Iterator[tuple]:
     found = False
-    for number, record in _lines(path, json.loads):
+    for number, record in _records(path):
         for field, kind in _FIELDS.items():
             if type(record.get(field)) is not kind:
-                raise UserError(f"{path} line {number}: {field} is {record.get(field)!r}, expected {kind.__name__}")
+                raise UserError(f"{path} line {number}: {field} is {record.get(field)!r:.60}, expected {kind.__name__}")
+        if abs(record["unixReviewTime"]) >= _TIME_END:
+            raise UserError(f"{path} line {number}: unixReviewTime is {record['unixReviewTime']}, expected seconds")
         found = True
         yield tuple(record[field] for field in _FIELDS)
     if not found:
@@ -74,19 +94,18 @@ def _read(path: Path) -> Iterator[tuple]:
 
 def _meta(path: Path, items: set[str]) -> pd.DataFrame:
     """i_category (the third level of the first category path, 0 if none), r_complement (also bought) and r_substitute
-    (also viewed), the latter as lists of old ids among items. The 2014 file has Python literals, not JSON."""
+    (also viewed), the latter as lists of old ids among items."""
     rows = []
-    for number, record in _lines(path, ast.literal_eval):
-        asin, categories, related = record.get("asin"), record.get("categories"), record.get("related") or {}
-        if asin in items:
+    for number, record in _records(path):
+        asin = record.get("asin")
+        if isinstance(asin, str) and asin in items:
             try:
-                category = categories[0][2] if categories and len(categories[0]) > 2 else ""
-                near = [
-                    [i for i in dict.fromkeys(related.get(k, [])) if i in items] for k in ("also_bought", "also_viewed")
-                ]
-            except (TypeError, AttributeError, KeyError, IndexError):
-                raise UserError(f"{path} line {number}: categories or related of {asin} is malformed") from None
-            rows.append((asin, str(category), *near))
+                category, bought, viewed = _features(record)
+            except (TypeError, AttributeError):
+                raise UserError(f"{path} line {number}: categories or related items of {asin} are malformed") from None
+            rows.append(
+                (asin, category, *([i for i in dict.fromkeys(near) if i in items] for near in (bought, viewed)))
+            )
     frame = pd.DataFrame(rows, columns=["item", "i_category", "r_complement", "r_substitute"]).drop_duplicates("item")
     names = sorted(set(frame.i_category) - {""})
     numbers = {"": 0, **dict(zip(names, range(1, len(names) + 1), strict=True))}
@@ -95,3 +114,28 @@ def _meta(path: Path, items: set[str]) -> pd.DataFrame:
     for column in ("r_complement", "r_substitute"):
         frame[column] = [[new_ids[item] for item in cell] for cell in frame[column]]
     return frame
+
+
+def _features(record: dict) -> tuple[str, list[str], list[str]]:
+    """The third level of the first category path ("" if none), items also bought, and viewed, of either year's record:
+    2014 has categories, a list of paths, and related; 2018 category, one path, also_buy and also_view."""
+    paths = record.get("categories") or [record.get("category")]
+    related = record.get("related") or {}
+    path, bought, viewed = map(
+        _names,
+        (
+            paths[0] if isinstance(paths, list) else paths,
+            related.get("also_bought") or record.get("also_buy"),
+            related.get("also_viewed") or record.get("also_view"),
+        ),
+    )
+    return path[2] if len(path) > 2 else "", bought, viewed
+
+
+def _names(value: Any) -> list[str]:
+    """A list of names, empty for null; TypeError for anything else."""
+    if value is None:
+        return []
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise TypeError
+    return value

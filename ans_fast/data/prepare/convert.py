@@ -4,98 +4,98 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from ans_fast.data.files import read_bytes
-from ans_fast.data.prepare.rules import N_NEGATIVES, leave_one_out
+from ans_fast.data.description import Description
+from ans_fast.data.prepare.adjacency import read_adjacency
+from ans_fast.data.prepare.rules import (
+    N_NEGATIVES,
+    Frames,
+    by_order,
+    drawn_order,
+    drop_repeats,
+    hold_out_last,
+    leave_one_out,
+)
+from ans_fast.data.prepare.sources import Source, find_source
 from ans_fast.data.prepare.write import write_set
-from ans_fast.data.tables import Table, column_names
 from ans_fast.errors import UserError
 
-_RECBOLE_SPLITS = ("train", "valid", "test")
-Frames = tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]
+_NAMED = 10  # unread files that are named; of more, how many there are
 
 
-def convert(source: Path, target: Path, split: str, neg_items: bool | None, min_rating: float | None, seed: int) -> str:
-    """Writes source's clicks as a Top-k set into the folder target; says what was read and how it was split.
+def convert(
+    source: Path, target: Path, split: str, neg_items: bool | None, min_rating: float | None, seed: int
+) -> list[str]:
+    """Writes source's clicks as a Top-k set into the folder target; tells what its description does not, in lines.
 
-    source: a .inter file, a folder with one or with RecBole's NAME.train.inter, .valid.inter and .test.inter, or one
-    with train.txt and test.txt. split: "given" keeps the files' split, "leave_one_out" takes each user's last click
-    for test and the one before for dev, "auto" is "given" where there is one. neg_items: whether
-    dev and test get 99 unclicked items a row; None: after leave_one_out only. Raises UserError.
+    source: a .inter file; or a folder with one, with RecBole's NAME.train.inter, NAME.test.inter and perhaps
+    NAME.valid.inter, or with LightGCN's train.txt, test.txt and perhaps valid.txt. split: "given" keeps the files'
+    split, "leave_one_out" takes each user's last click for test and the one before for dev, "auto" is "given" where
+    there is one. Clicks of one time, all of them where the source has no times, count in an order drawn with `seed`.
+    neg_items: whether dev and test get 99 unclicked items a row; None: after leave_one_out only. Raises UserError.
     """
-    parts, kind = _read(source, min_rating)
-    if split == "given" and len(parts) == 1:
+    found = find_source(source)
+    if split == "given" and len(found.files) == 1:
         raise UserError(f"{source} has no split of its own; use --split leave_one_out")
-    if len(parts) == 1 or split == "leave_one_out":
-        rows = pd.concat(parts, ignore_index=True).drop_duplicates(["user", "item"])
-        frames, how = leave_one_out(rows.sort_values("time", kind="stable")), "leave-one-out"
-    elif len(parts) == 2:
-        frames, how = _hold_out(*parts, seed), "its own split, a random train click a user as dev"
+    parts = _read(found, min_rating)
+    read = sum(map(len, parts))
+    times = all("time" in part for part in parts)
+    own_split = len(parts) > 1 and split != "leave_one_out"
+    if own_split:
+        parts = [drop_repeats(part) for part in parts]
+        frames, how = _given(parts, times, seed, found)
     else:
-        frames, how = tuple(parts), "its own split"
-    drawn = how == "leave-one-out" if neg_items is None else neg_items
-    write_set(target, frames, [], negatives_seed=seed if drawn else None)
-    return f"{kind}, {how}, " + (f"{N_NEGATIVES} neg_items a row" if drawn else "ranked over all items")
+        parts = [drop_repeats(pd.concat(parts, ignore_index=True))]
+        frames, how = _leave_one_out(parts[0], times, seed, source)
+    drawn = not own_split if neg_items is None else neg_items
+    description = Description(
+        source=found.told,
+        split=how,
+        seed=seed,
+        times=times,
+        rank="user" if own_split and not drawn else "row",
+        dropped_duplicates=read - sum(map(len, parts)),
+    )
+    write_set(
+        target,
+        frames if times else by_order(frames),
+        description,
+        neg_items=drawn,
+        advice="--neg_items 0 ranks all items instead",
+    )
+    return _told(description.rank, drawn, found.unread)
 
 
-def _read(source: Path, min_rating: float | None) -> tuple[list[pd.DataFrame], str]:
-    if source.is_file():
-        return [_read_recbole(source, min_rating)], "RecBole"
-    if (source / "train.txt").exists():
-        if min_rating is not None:
-            raise UserError("--min_rating needs ratings, which adjacency lists do not have")
-        return [_read_adjacency(source / f"{name}.txt") for name in ("train", "test")], "adjacency lists"
-    files = sorted(source.glob("*.inter"))
-    given = [file for name in _RECBOLE_SPLITS for file in files if file.name.endswith(f".{name}.inter")]
-    if len(files) == 3 and len(given) == 3:
-        return [_read_recbole(file, min_rating) for file in given], "RecBole"
-    if len(files) != 1:
-        what = "no such file or folder" if not source.exists() else f"{len(files)} .inter files and no train.txt"
-        raise UserError(f"{source}: {what}; expected a .inter file or a folder with train.txt and test.txt")
-    return [_read_recbole(files[0], min_rating)], "RecBole"
-
-
-def _read_recbole(path: Path, min_rating: float | None) -> pd.DataFrame:
-    """user and item as text, time (the row's number where there is no timestamp)."""
-    names = {name.split(":")[0]: name for name in column_names(path, "\t")}
-    kinds = {"user_id": "text", "item_id": "text"}
-    if "timestamp" in names:
-        kinds["timestamp"] = "time"
-    if min_rating is not None:
-        kinds["rating"] = "time"
-    table = Table(path, {names.get(name, name): kind for name, kind in kinds.items()})
-    columns = {name: table[names[name]] for name in kinds}
-    time = columns.get("timestamp", np.arange(len(table)))
-    rows = pd.DataFrame({"user": columns["user_id"], "item": columns["item_id"], "time": time})
+def _read(found: Source, min_rating: float | None) -> list[pd.DataFrame]:
     if min_rating is None:
-        return rows
-    rows = rows[columns["rating"] >= min_rating]
-    if rows.empty:
-        raise UserError(f"{path} has no rating of at least {min_rating:g}")
-    return rows
+        return [found.read(file) for file in found.files]
+    if found.read is read_adjacency:
+        raise UserError("--min_rating needs ratings, which adjacency lists do not have")
+    return [found.read(file, min_rating) for file in found.files]
 
 
-def _read_adjacency(path: Path) -> pd.DataFrame:
-    """`user item item …` a line, ids from 0; time is the place in the line."""
-    data = read_bytes(path)
-    lines = data.splitlines()
-    for number, line in enumerate(lines, 1):
-        if not all(part.isdigit() and len(part) < 16 for part in line.split()):
-            raise UserError(f"{path} line {number}: expected whole numbers, `user item item …`, got {line[:40]!r}")
-    counts = np.array([len(line.split()) for line in lines])
-    lengths = counts[counts > 0]
-    values = np.array(data.split(), np.int64)
-    starts = np.cumsum(lengths) - lengths
-    place = np.arange(len(values)) - np.repeat(starts, lengths)
-    user = np.repeat(values[starts], lengths)
-    return pd.DataFrame({"user": user, "item": values, "time": place - 1})[place > 0]
+def _given(parts: list[pd.DataFrame], times: bool, seed: int, found: Source) -> tuple[Frames, str]:
+    if len(parts) == 3:
+        return tuple(parts), "its own"
+    train, test = parts
+    rest, dev = hold_out_last(drawn_order(train, times, seed))
+    if dev.empty:
+        raise UserError(f"{found.files[0]}: no user has two items, of which one could be dev's; give a valid file")
+    drawn = "last train click by time" if times else f"train click drawn with seed {seed}"
+    return (rest.sort_index(), dev.sort_index(), test), f"its own, and a user's {drawn} for dev"
 
 
-def _hold_out(train: pd.DataFrame, test: pd.DataFrame, seed: int) -> Frames:
-    """dev: one random train row of each user that has two or more."""
-    shuffled = train.assign(key=np.random.default_rng(seed).random(len(train)))
-    many = train.groupby("user").user.transform("size") > 1
-    dev = train.index.isin(shuffled[many].groupby("user").key.idxmin())
-    return train[~dev], train[dev], test
+def _leave_one_out(rows: pd.DataFrame, times: bool, seed: int, source: Path) -> tuple[Frames, str]:
+    frames = leave_one_out(drawn_order(rows, times, seed))
+    if frames[1].empty:
+        raise UserError(f"{source}: no user has three items, as leave-one-out needs for train, dev and test")
+    if times:
+        return frames, "leave-one-out: a user's last click by time for test, the one before for dev"
+    return frames, f"leave-one-out without times: a user's clicks for test and dev drawn with seed {seed}"
+
+
+def _told(rank: str, drawn: bool, unread: tuple[str, ...]) -> list[str]:
+    ranked = f"{N_NEGATIVES} neg_items a row" if drawn else f"all items, each {rank} ranked once"
+    more = f" and {len(unread) - _NAMED} more" if len(unread) > _NAMED else ""
+    return [f"candidates: {ranked}", *([f"not read: {', '.join(unread[:_NAMED])}{more}"] if unread else [])]

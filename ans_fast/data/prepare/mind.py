@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import io
+import re
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from ans_fast.data.files import read_bytes
-from ans_fast.data.prepare.rules import add_time_context, k_core, known_only
+from ans_fast.data.description import Description
+from ans_fast.data.prepare.plain import PlainTable
+from ans_fast.data.prepare.rules import Frames, add_time_context, k_core, known_only
 from ans_fast.data.prepare.write import write_set
 from ans_fast.errors import UserError
 
-_CONTEXT = ["c_hour_c", "c_weekday_c", "c_period_c", "c_day_f"]
+_CONTEXT = ("c_hour_c", "c_weekday_c", "c_period_c", "c_day_f")
 _LAST_TRAIN_DAY = 5  # days from the first date
+_SPLIT = f"by time: {_LAST_TRAIN_DAY + 1} days for train, of the later impressions the first half for dev"
 _TIME_FORMAT = "%m/%d/%Y %I:%M:%S %p"
 _SEPARATE = bytes.maketrans(b"N-\n", b"   ")
 
@@ -22,13 +24,15 @@ _SEPARATE = bytes.maketrans(b"N-\n", b"   ")
 def prepare_ctr(raw: Path, target: Path) -> None:
     """Every shown item with its label, by user and time; impression_id numbers the files' lines."""
     rows = _read(raw).sort_values(["user", "time"], kind="stable")
-    write_set(target, _split(rows), ["label", *_CONTEXT, "impression_id"], item_meta=_meta(raw))
+    columns = ("label", *_CONTEXT, "impression_id")
+    write_set(target, _split(rows), Description("MIND", _SPLIT), columns, item_meta=_meta(raw))
 
 
 def prepare_topk(raw: Path, target: Path, seed: int) -> None:
     """The clicks alone."""
     rows = _read(raw)
-    write_set(target, _split(rows[rows.label == 1]), _CONTEXT, negatives_seed=seed, item_meta=_meta(raw))
+    description = Description("MIND, the clicks", _SPLIT, seed)
+    write_set(target, _split(rows[rows.label == 1]), description, _CONTEXT, neg_items=True, item_meta=_meta(raw))
 
 
 def _files(raw: Path, name: str) -> list[Path]:
@@ -45,37 +49,19 @@ def _read(raw: Path) -> pd.DataFrame:
     return add_time_context(rows, utc_offset=0)
 
 
-def _tab_separated(path: Path, columns: dict[int, str]) -> pd.DataFrame:
-    """The columns (number to name) of a file without a header, as text."""
-    try:
-        frame = pd.read_csv(
-            io.BytesIO(read_bytes(path)),
-            sep="\t",
-            header=None,
-            quoting=3,
-            usecols=list(columns),
-            dtype=str,
-            na_filter=False,
-        )
-    except UnicodeDecodeError:
-        raise UserError(f"{path} is not UTF-8 text") from None
-    except ValueError:  # pandas' ParserError among them
-        raise UserError(f"{path}: expected {max(columns) + 1} or more tab-separated columns on every line") from None
-    return frame.rename(columns=columns)
-
-
 def _read_behaviors(path: Path) -> pd.DataFrame:
     """One row a shown item: user, time (s, the file's clock read as UTC), item (text), label, impression_id."""
-    lines = _tab_separated(path, {1: "user", 2: "time", 4: "shown"})
+    table = PlainTable(path)
+    lines = table.text({"user": 1, "time": 2, "shown": 4}, header=False)
     times = pd.to_datetime(lines.time, format=_TIME_FORMAT, errors="coerce")
     shown = lines.shown.str.strip()
-    good = shown.str.fullmatch(r"N\d{1,15}-[01]( +N\d{1,15}-[01])*").to_numpy(bool)
+    good = shown.str.fullmatch(r"N\d{1,15}-[01]( +N\d{1,15}-[01])*", flags=re.ASCII).to_numpy(bool)
     for ok, column, expected in (
         (times.notna().to_numpy(), "time", "MM/DD/YYYY HH:MM:SS AM"),
         (good, "impressions", "items such as N123-0 N45-1, the labels included (the test set has none)"),
     ):
         if not ok.all():
-            raise UserError(f"{path} line {int(ok.argmin()) + 1}: malformed {column}, expected {expected}")
+            raise table.error(int(ok.argmin()), f"malformed {column}, expected {expected}")
     text = ("\n".join(shown) + "\n").encode()
     numbers = np.fromstring(text.translate(_SEPARATE), np.int64, sep=" ").reshape(-1, 2)
     line = np.repeat(np.arange(len(lines)), shown.str.count("N").to_numpy())
@@ -91,7 +77,7 @@ def _read_behaviors(path: Path) -> pd.DataFrame:
     ).astype({"user": object, "item": object})
 
 
-def _split(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+def _split(rows: pd.DataFrame) -> Frames:
     """Train: the first days; of the later impressions in time the first half is dev, the second test."""
     train, later = rows[rows.c_day_f <= _LAST_TRAIN_DAY], rows[rows.c_day_f > _LAST_TRAIN_DAY]
     if later.empty:
@@ -108,7 +94,8 @@ def _meta(raw: Path) -> pd.DataFrame | None:
     paths = _files(raw, "news.tsv")
     if not paths:
         return None
-    news = pd.concat([_tab_separated(path, {0: "item", 1: "category", 2: "subcategory"}) for path in paths])
+    columns = {"item": 0, "category": 1, "subcategory": 2}
+    news = pd.concat([PlainTable(path).text(columns, header=False) for path in paths])
     news = news.drop_duplicates("item")
     codes = {name: np.unique(news[name], return_inverse=True)[1] + 1 for name in ("category", "subcategory")}
     return pd.DataFrame(

@@ -9,12 +9,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ans_fast.data.description import Description
 from ans_fast.data.files import read_bytes
-from ans_fast.data.prepare.rules import add_time_context, k_core, known_only
+from ans_fast.data.prepare.rules import Frames, add_time_context, k_core, known_only
 from ans_fast.data.prepare.write import write_set
 from ans_fast.errors import UserError
 
-_CONTEXT = ["c_hour_c", "c_weekday_c", "c_period_c", "c_day_f"]
+_CONTEXT = ("c_hour_c", "c_weekday_c", "c_period_c", "c_day_f")
+_SPLIT = "by time: the first 80 % of days, the next 10 %, the last 10 %"
 _CHUNK = 20
 
 
@@ -24,14 +26,16 @@ def prepare_topk(raw: Path, target: Path, seed: int, utc_offset: float) -> None:
     rows = rows[rows.label == 1].assign(user=rows.user.astype(str), item=rows.item.astype(str))
     train, dev, test = _split_by_day(rows)
     dev, test = (part.sort_values("time", kind="stable") for part in (dev, test))
-    write_set(target, (train, dev, test), _CONTEXT, negatives_seed=seed, item_meta=_meta(raw, str))
+    description = Description("MovieLens-1M, ratings of 4 and 5", _SPLIT, seed)
+    write_set(target, (train, dev, test), description, _CONTEXT, neg_items=True, item_meta=_meta(raw, str))
 
 
 def prepare_ctr(raw: Path, target: Path, utc_offset: float) -> None:
     """All ratings, label 1 from 4 stars; impressions are chunks of at most 20 of a user's rows in time."""
     rows = _read(raw, utc_offset).sort_values(["user", "time"], kind="stable")
     frames = tuple(part.assign(impression_id=_chunks(part.user.to_numpy())) for part in _split_by_day(rows))
-    write_set(target, frames, ["label", *_CONTEXT, "impression_id"], item_meta=_meta(raw, int))
+    columns = ("label", *_CONTEXT, "impression_id")
+    write_set(target, frames, Description("MovieLens-1M", _SPLIT), columns, item_meta=_meta(raw, int))
 
 
 def _read(raw: Path, utc_offset: float) -> pd.DataFrame:
@@ -53,7 +57,7 @@ def _read(raw: Path, utc_offset: float) -> pd.DataFrame:
     return add_time_context(k_core(rows, rounds=1), utc_offset)
 
 
-def _split_by_day(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+def _split_by_day(rows: pd.DataFrame) -> Frames:
     """The first 80 % of days, the next 10 %, the last 10 %; the latter two without users and items unseen in train."""
     day, last = rows.c_day_f, rows.c_day_f.max()
     train = rows[day <= last * 0.8]

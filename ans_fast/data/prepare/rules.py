@@ -8,6 +8,7 @@ import pandas as pd
 from ans_fast.errors import UserError
 
 N_NEGATIVES = 99
+Frames = tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]  # train, dev, test
 _PERIODS = np.array([8] * 5 + [0] * 4 + [1] * 2 + [2] * 2 + [3] * 3 + [4] * 2 + [5] * 2 + [6] * 2 + [7] * 2)  # by hour
 
 
@@ -52,37 +53,63 @@ def known_only(rows: pd.DataFrame, train: pd.DataFrame) -> pd.DataFrame:
     return rows[rows.user.isin(train.user.unique()) & rows.item.isin(train.item.unique())]
 
 
-def leave_one_out(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+def drop_repeats(rows: pd.DataFrame) -> pd.DataFrame:
+    """Each user's first click on an item, by time where there is one, in the rows' order."""
+    ordered = rows.sort_values("time", kind="stable") if "time" in rows else rows
+    return ordered.drop_duplicates(["user", "item"]).sort_index()
+
+
+def drawn_order(rows: pd.DataFrame, by_time: bool, seed: int) -> pd.DataFrame:
+    """Rows without repeats in a random order, by_time: of the rows of one time; whatever order they come in."""
+    known = rows.sort_values(["user", "item"])
+    drawn = known.iloc[np.random.default_rng(seed).permutation(len(known))]
+    return drawn.sort_values("time", kind="stable") if by_time else drawn
+
+
+def hold_out_last(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The rows without each user's last, and these; a user's only row is not held out."""
+    last = rows.duplicated("user") & ~rows.duplicated("user", keep="last")
+    return rows[~last], rows[last]
+
+
+def leave_one_out(rows: pd.DataFrame) -> Frames:
     """Train, dev, test: of each user's rows in order the last is test, the one before dev; the first stays in train."""
-    place = rows.groupby("user").cumcount().to_numpy()
-    from_end = rows.groupby("user").cumcount(ascending=False).to_numpy()
-    test, dev = (from_end == 0) & (place > 0), (from_end == 1) & (place > 0)
-    return rows[~test & ~dev], rows[dev], rows[test]
+    rest, test = hold_out_last(rows)
+    return *hold_out_last(rest), test
+
+
+def by_order(frames: Frames) -> Frames:
+    """The frames with whole numbers as time: a user's rows of one in their order, and all of one before the next's."""
+    timed, start = [], 0
+    for frame in frames:
+        time = start + frame.groupby("user").cumcount()
+        timed.append(frame.assign(time=time))
+        start = time.max() + 1
+    return tuple(timed)
 
 
 def draw_negatives(
-    users: np.ndarray, clicks: np.ndarray, n_items: int, rng: np.random.Generator, distinct: bool = True
+    users: np.ndarray, clicks: np.ndarray, n_items: int, rng: np.random.Generator, own_ids: list, advice: str
 ) -> np.ndarray:
-    """N_NEGATIVES items from 1 … n_items for each of users [R] that the user has not clicked: int64 [R, N_NEGATIVES].
+    """N_NEGATIVES different items from 1 … n_items a row that its user has not clicked: int64 [R, N_NEGATIVES].
 
-    clicks int64 [P, 2] holds (user, item) pairs. Uniform without rejection of clicked items: the r-th unclicked one.
-    distinct: no item twice in a row.
+    users int64 [R]; clicks int64 [P, 2] holds (user, item) pairs. Uniform without rejection of clicked items: the r-th
+    unclicked one. Where a user has left too few, a UserError says so by own_ids[user - 1] and gives the advice.
     """
     pairs = np.unique(clicks, axis=0)
     starts = np.searchsorted(pairs[:, 0], np.arange(pairs[:, 0].max(initial=0) + 2))
     degree = np.diff(starts)
     allowed = n_items - degree[users]
-    needed = N_NEGATIVES if distinct else 1
-    if (allowed < needed).any():
-        user = users[int((allowed < needed).argmax())]
+    if (allowed < N_NEGATIVES).any():
+        user = users[(allowed < N_NEGATIVES).argmax()]
         raise UserError(
-            f"user {user} has clicked {degree[user]} of {n_items} items, too many for {N_NEGATIVES} unclicked ones; "
-            "without neg_items, all items are ranked"
+            f"user {own_ids[user - 1]!r} has clicked {degree[user]} of {n_items} items, too many for {N_NEGATIVES} "
+            f"unclicked ones; {advice}"
         )
     unclicked_before = pairs[:, 1] - 1 - (np.arange(len(pairs)) - starts[pairs[:, 0]])
     keys = pairs[:, 0] * (n_items + 1) + unclicked_before
     draws = (rng.random((len(users), N_NEGATIVES)) * allowed[:, None]).astype(np.int64)
-    while distinct:
+    while True:
         order = np.argsort(draws, axis=1, kind="stable")
         ordered = np.take_along_axis(draws, order, axis=1)
         row, column = np.nonzero(ordered[:, 1:] == ordered[:, :-1])

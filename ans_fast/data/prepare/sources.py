@@ -1,0 +1,69 @@
+"""Which of a folder's files another tool's data set is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from ans_fast.data.prepare.adjacency import read_adjacency
+from ans_fast.data.prepare.atomic import read_atomic
+from ans_fast.errors import UserError, reason
+
+_ATOMIC, _LISTS = "RecBole's atomic files", "LightGCN's adjacency lists"
+_SPLITS = ("train", "valid", "test")
+
+
+@dataclass(frozen=True)
+class Source:
+    """files: one with all clicks, or train and test, or train, dev and test; unread: the folder's other files."""
+
+    kind: str
+    read: Callable[..., pd.DataFrame]
+    files: tuple[Path, ...]
+    unread: tuple[str, ...] = ()
+
+    @property
+    def told(self) -> str:
+        """What it is, by the names of its files."""
+        return f"{self.kind} ({', '.join(_printable(file.name) for file in self.files)})"
+
+
+def find_source(path: Path) -> Source:
+    """The set in the folder `path`, or the .inter file itself. Raises UserError where there is none, or several."""
+    if path.is_file():
+        return Source(_ATOMIC, read_atomic, (path,))
+    try:
+        names = sorted(file.name for file in path.iterdir() if not file.is_dir())
+    except OSError as error:
+        raise UserError(f"{path}: {reason(error)}; expected a .inter file or a folder") from None
+    if "train.txt" in names:
+        return _source(path, names, _LISTS, read_adjacency, [f"{split}.txt" for split in _SPLITS])
+    atomic = [name for name in names if name.endswith(".inter")]
+    sets = {name.removesuffix(".train.inter") for name in atomic if name.endswith(".train.inter")}
+    if len(sets) == 1:
+        given = [f"{next(iter(sets))}.{split}.inter" for split in _SPLITS]
+        return _source(path, names, _ATOMIC, read_atomic, given)
+    if len(atomic) == 1:
+        return Source(_ATOMIC, read_atomic, (path / atomic[0],), _without(names, atomic))
+    there = f"{len(atomic)} .inter files and no train.txt"
+    raise UserError(f"{path}: {there}; expected a .inter file or a folder with train.txt and test.txt")
+
+
+def _printable(name: str) -> str:
+    """A file's name, its odd characters escaped."""
+    return name if name.isprintable() else ascii(name)
+
+
+def _source(path: Path, names: list[str], kind: str, read: Callable[..., pd.DataFrame], given: list[str]) -> Source:
+    train, _, test = given
+    if test not in names:
+        raise UserError(f"{path} has {_printable(train)}, but no {_printable(test)}")
+    there = [name for name in given if name in names]
+    return Source(kind, read, tuple(path / name for name in there), _without(names, there))
+
+
+def _without(names: list[str], read: list[str]) -> tuple[str, ...]:
+    return tuple(_printable(name) for name in names if name not in read)
