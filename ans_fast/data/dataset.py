@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     from ans_fast.data.meta import ItemMeta, Relation
 
+MAX_ID = 100_000_000  # every table has a row an id, so ids must be compact
+MAX_TIME = 4e18  # nanoseconds of this century: sums, differences and integers of times stay exact enough and finite
+
 
 @dataclass(frozen=True, eq=False)
 class Interactions:
@@ -79,7 +82,8 @@ class Dataset:
     the largest id + 1 over the three files. clicks are the train rows that make graph and histories: all rows in TopK
     mode, those with label 1 otherwise, also where a row's list was dropped from `train`. later_clicks are the same of
     dev and test. fingerprint is a digest of the files and options that the set was read from, "" where it was not
-    read from files: two sets with one fingerprint are the same.
+    read from files: two sets with one fingerprint are the same. repeated_clicks counts the later_clicks on an item that
+    their user has among clicks, repeated_negatives the rows of dev and test that hold an item twice in neg_items.
     """
 
     name: str
@@ -94,6 +98,8 @@ class Dataset:
     folder: Path
     sep: str = "\t"
     fingerprint: str = ""
+    repeated_clicks: int = 0
+    repeated_negatives: int = 0
 
     @cached_property
     def clicked_by_all(self) -> Interactions:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ans_fast.data.checks import count_repeated_clicks, table_rows
 from ans_fast.data.dataset import Dataset, ImpressionLists, Interactions, Labelled
 from ans_fast.data.impressions import ListLimits, make_lists
 from ans_fast.data.tables import Table
@@ -61,16 +62,20 @@ def _dataset(
     clicks = _clicks(rows[0])
     if not len(clicks):
         raise UserError(f"{folder / 'train.csv'} has no row with label 1, so there is no click to learn from")
+    later_clicks = Interactions.concatenate(_clicks(rows[1]), _clicks(rows[2]))
+    n_users = table_rows("user_id", [part.users for part in rows], folder)
+    n_items = table_rows("item_id", [part.items for part in rows], folder)
     return Dataset(
         name=name,
         mode=mode,
-        n_users=1 + max(int(part.users.max()) for part in rows),
-        n_items=1 + max(int(part.items.max()) for part in rows),
+        n_users=n_users,
+        n_items=n_items,
         clicks=clicks,
-        later_clicks=Interactions.concatenate(_clicks(rows[1]), _clicks(rows[2])),
+        later_clicks=later_clicks,
         train=splits[0],
         dev=splits[1],
         test=splits[2],
         folder=folder,
         sep=sep,
+        repeated_clicks=count_repeated_clicks(clicks, later_clicks, n_items),
     )

@@ -5,21 +5,24 @@ from __future__ import annotations
 import csv
 import difflib
 import io
+import re
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from ans_fast.data.dataset import MAX_ID, MAX_TIME
 from ans_fast.data.files import line_of, line_of_row, read_bytes
 from ans_fast.data.lists import MalformedList, parse_lists
 from ans_fast.errors import UserError
 
-MAX_ID = 100_000_000  # every table has a row an id, so ids must be compact
 _SEPARATORS = {",": "a comma", "\t": "a tab", ";": "a semicolon", "|": "a bar", " ": "a blank"}
+_TRUTHS = (b"rue", b"RUE", b"alse", b"ALSE")  # in all spellings that pandas takes for the numbers 1 and 0
 _PANDAS_TYPES = {"id": np.int64, "time": np.float64, "label": np.float64}
 _EXPECTED = {
     "id": f"a whole number from 1 to {MAX_ID:,}",
-    "time": "a number",
+    "time": f"a number from {-MAX_TIME:g} to {MAX_TIME:g}",
     "label": "0 or 1",
     "list": "a list of ids such as [3, 17, 5]",
     "any": "a value",
@@ -35,9 +38,10 @@ def column_names(path: Path, sep: str) -> list[str]:
 class Table:
     """One CSV file with the columns that were asked for.
 
-    columns maps a name to its kind: "id" (int64, 1 … MAX_ID), "time" (float64, finite), "label" (float64, 0 or 1),
-    "list" (as lists()), "text", "any" (as pandas infers it), neither missing. Columns in `optional` may be
-    missing, as `name in table` tells. Blank lines are skipped. Raises UserError.
+    columns maps a name to its kind: "id" (int64, 1 … MAX_ID), "time" (float64, -MAX_TIME … MAX_TIME), "label" (float64,
+    0 or 1), "list" (as lists()), "text", "any" (as pandas infers it), neither missing. Columns in `optional` may be
+    missing, as `name in table` tells. Only an empty cell is missing: `NA` and `null` are text. Blank lines are skipped.
+    Raises UserError.
     """
 
     def __init__(self, path: Path, columns: dict[str, str], sep: str = "\t", optional: tuple[str, ...] = ()) -> None:
@@ -86,7 +90,7 @@ class Table:
             return
         line = _first_line(self._data)
         for other, called in _SEPARATORS.items():
-            if other != self.sep and set(wanted) <= set(next(csv.reader([line], delimiter=other), [])):
+            if other != self.sep and set(wanted) <= set(line.replace('"', "").split(other)):
                 raise UserError(
                     f"{self.path} has {_counted(self.names)}; is the separator {called}? try --sep {other!r}"
                 )
@@ -99,10 +103,11 @@ class Table:
     def _read(self) -> pd.DataFrame:
         used = [name for name in self.names if name in self.kinds]
         types = {name: _PANDAS_TYPES.get(self.kinds[name], str) for name in used if self.kinds[name] != "any"}
+        as_text = types | {name: str for name in types if self.kinds[name] in _PANDAS_TYPES}
         try:
-            frame = self._parse(used, types)
+            frame = self._parse(used, as_text if any(word in self._data for word in _TRUTHS) else types)
         except (ValueError, OverflowError):  # a cell that is no number: find it in the text
-            frame = self._parse(used, types | {name: str for name in types if self.kinds[name] in _PANDAS_TYPES})
+            frame = self._parse(used, as_text)
         self._frame = frame
         for name in used:
             if self.kinds[name] in _PANDAS_TYPES:
@@ -119,7 +124,13 @@ class Table:
             columns = None if quoted else used
             with np.errstate(invalid="ignore"):  # a float too large for an id: the ValueError is enough
                 frame = pd.read_csv(
-                    io.BytesIO(self._data), sep=self.sep, usecols=columns, dtype=types, low_memory=False
+                    io.BytesIO(self._data),
+                    sep=self.sep,
+                    usecols=columns,
+                    dtype=types,
+                    low_memory=False,
+                    keep_default_na=False,
+                    na_values=[""],
                 )
         except pd.errors.ParserError as error:
             said = str(error).strip().splitlines()[-1].removeprefix("Error tokenizing data. C error: ")
@@ -157,7 +168,7 @@ class Table:
         elif kind == "label":
             good = (values == 0) | (values == 1)
         else:
-            good = np.isfinite(values)
+            good = np.abs(values) <= MAX_TIME
         if not good.all():
             raise self.bad_cell(name, int(good.argmin()))
         return values.astype(_PANDAS_TYPES[kind], copy=False)
@@ -188,12 +199,18 @@ def _text(path: Path, data: bytes) -> bytes:
 
 
 def _first_line(data: bytes) -> str:
-    return next(line for line in data[: 1 << 20].splitlines() if line.strip(b" ")).decode(errors="replace")
+    """The first line that is not blank."""
+    at = re.search(rb"[^ \r\n]", data).start()
+    start = max(data.rfind(b"\n", 0, at), data.rfind(b"\r", 0, at)) + 1
+    return re.compile(rb"[^\r\n]*").match(data, start).group().decode()
 
 
 def _header(path: Path, data: bytes, sep: str) -> list[str]:
-    names = next(csv.reader([_first_line(data)], delimiter=sep), [])
-    twice = next((name for name in names if names.count(name) > 1), None)
+    try:
+        names = next(csv.reader([_first_line(data)], delimiter=sep))
+    except csv.Error as error:  # a name longer than csv's limit
+        raise UserError(f"{path} must name its columns in its first line: {error}") from None
+    twice = next((name for name, count in Counter(names).items() if count > 1), None)
     if twice is not None:
         raise UserError(f"{path} has two columns {_shown(twice)}; keep one")
     return names

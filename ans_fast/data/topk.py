@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ans_fast.data.checks import count_repeated_clicks, count_repeated_negatives, table_rows
 from ans_fast.data.dataset import Dataset, Interactions, TopKSplit
 from ans_fast.data.tables import Table
 
@@ -17,21 +18,26 @@ def read_topk(name: str, folder: Path, sep: str) -> Dataset:
     train = Table(folder / "train.csv", _COLUMNS, sep)
     columns = {**_COLUMNS, "neg_items": "list"}
     later = [Table(folder / f"{split}.csv", columns, sep, optional=("neg_items",)) for split in ("dev", "test")]
-    n_users, n_items = (1 + max(int(t[column].max()) for t in (train, *later)) for column in ("user_id", "item_id"))
+    n_users, n_items = (
+        table_rows(column, [table[column] for table in (train, *later)], folder) for column in ("user_id", "item_id")
+    )
     split = _split(train, n_items)
     dev, test = (_split(table, n_items) for table in later)
+    later_clicks = Interactions.concatenate(dev, test)
     return Dataset(
         name=name,
         mode="TopK",
         n_users=n_users,
         n_items=n_items,
         clicks=split,
-        later_clicks=Interactions.concatenate(dev, test),
+        later_clicks=later_clicks,
         train=split,
         dev=dev,
         test=test,
         folder=folder,
         sep=sep,
+        repeated_clicks=count_repeated_clicks(split, later_clicks, n_items),
+        repeated_negatives=count_repeated_negatives(dev, test),
     )
 
 
@@ -41,7 +47,8 @@ def _split(table: Table, n_items: int) -> TopKSplit:
 
 
 def _negatives(table: Table, n_items: int) -> np.ndarray:
-    """neg_items as int64 [R, C]; UserError unless every row has the same number and every id occurs in some file."""
+    """neg_items as int64 [R, C]; UserError unless every row has the same number, every id occurs in some file, and none
+    is the row's item_id."""
     indptr, ids = table.lists("neg_items")
     counts = np.diff(indptr)
     uneven = counts != counts[0]
@@ -54,4 +61,9 @@ def _negatives(table: Table, n_items: int) -> np.ndarray:
         at = int((ids >= n_items).argmax())
         most = f"larger than every item_id of the three files ({n_items - 1})"
         raise table.error(at // int(counts[0]), f"neg_items holds {ids[at]}, {most}")
-    return ids.reshape(len(counts), -1)
+    negatives = ids.reshape(len(counts), -1)
+    positive = (negatives == table["item_id"][:, None]).any(axis=1)
+    if positive.any():
+        row = int(positive.argmax())
+        raise table.error(row, f"neg_items holds the row's own item_id {table['item_id'][row]}; take it out")
+    return negatives

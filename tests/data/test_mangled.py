@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ans_fast.data import Dataset, load
+from ans_fast.data.checks import check_dataset
 from ans_fast.errors import UserError
 
 EXAMPLES = int(os.environ.get("ANS_FAST_FUZZ", 200))
@@ -23,10 +24,12 @@ def rows(rng: np.random.Generator, n: int, negatives: bool, labels: bool) -> lis
     header = "user_id\titem_id\ttime" + "\tneg_items" * negatives + "\tlabel" * labels
     lines = [header]
     for _ in range(n):
-        cells = [rng.integers(1, 9), rng.integers(1, 9), rng.integers(0, 99)]
+        item = rng.integers(1, 9)
+        cells = [rng.integers(1, 9), item, rng.integers(0, 99)]
+        others = (item + rng.integers(0, 7, 3)) % 8 + 1
         lines.append(
             "\t".join(map(str, cells))
-            + (f"\t{rng.integers(1, 9, 3).tolist()}" if negatives else "")
+            + (f"\t{others.tolist()}" if negatives else "")
             + (f"\t{rng.integers(2)}" if labels else "")
         )
     return lines
@@ -97,6 +100,7 @@ def test_mangled_files(case: tuple[bytes, str], victim: str) -> None:
         assert message.isprintable()
         assert len(message) < 600
         return
+    check_dataset(loaded)
     if mode == "Impression" or b'"' in data:
         return
     expected, got = literally(data), getattr(loaded, victim)
@@ -118,3 +122,5 @@ def test_every_truncation(write, split: str) -> None:
         (folder / f"{split}.csv").write_bytes(whole[:length])
         loaded, message = attempt(folder.parent, "small", "TopK")
         assert loaded or f"{split}.csv" in message or "neg_items holds" in message
+        if loaded:
+            check_dataset(loaded)

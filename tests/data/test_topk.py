@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+import tracemalloc
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ans_fast.data import load
+from ans_fast.data.checks import table_rows
+from ans_fast.data.tables import Table
 from ans_fast.errors import UserError
 
 HEADER = "user_id\titem_id\ttime\n"
@@ -44,13 +48,15 @@ def test_reads(write) -> None:
         "\ufeffuser_id\titem_id\ttime\n1\t5\t10\n",
         "user_id\titem_id\ttime\r\n1\t5\t10\r\n",
         "\nuser_id\titem_id\ttime\n\n1\t5\t10\n\n\n",
+        " \r\n" * 500_000 + "user_id\titem_id\ttime\n1\t5\t10\n",
+        "user_id\titem_id\ttime" + "".join(f"\tc{i}" for i in range(30_000)) + "\n1\t5\t10" + "\t" * 30_000 + "\n",
         "user_id\titem_id\ttime\n1\t5\t10",
         "time\titem_id\tuser_id\n10\t5\t1\n",
         "user_id\titem_id\ttime\tc_hour\tname\n1\t5\t10\t3\tköln\n",
         "user_id\titem_id\ttime\n1.0\t5\t1e1\n",
         '"user_id"\t"item_id"\t"time"\n"1"\t"5"\t"10"\n',
     ],
-    ids="bom crlf blank-lines no-last-newline order extra-columns floats quotes".split(),
+    ids="bom crlf blank-lines many-blank-lines many-columns no-last-newline order extra-columns floats quotes".split(),
 )
 def test_reads_what_other_tools_write(write, text: str) -> None:
     train = load(write(train=text).parent, "small").train
@@ -60,7 +66,7 @@ def test_reads_what_other_tools_write(write, text: str) -> None:
 def test_other_separators(write) -> None:
     folder = write(
         **{
-            s: f"user_id,item_id,time{n}\n1,2,3{v}\n"
+            s: f"user_id,item_id,time{n}\n1,3,3{v}\n"
             for s, n, v in [("train", "", ""), ("dev", ",neg_items", ',"[1, 2]"')]
         },
         test="user_id,item_id,time\n1,2,3\n",
@@ -146,7 +152,18 @@ def test_a_set_that_was_moved_aside_is_found(write) -> None:
         (HEADER + "1\t2\t3\n1\t0\t3\n", "line 3: item_id is '?0'?, expected a whole number from 1"),
         (HEADER + "1\t2.5\t3\n", "line 2: item_id is '2.5', expected a whole number"),
         (HEADER + "1\t\t3\n", "line 2: item_id is missing, expected a whole number"),
-        (HEADER + "1\tnan\t3\n", "line 2: item_id is (missing|'nan'), expected a whole number"),
+        (HEADER + "1\tnan\t3\n", "line 2: item_id is 'nan', expected a whole number"),
+        (HEADER + "NA\t2\t3\n", "line 2: user_id is 'NA', expected a whole number"),
+        (HEADER + "1\t2\t3\n1\t2\tnull\n", "line 3: time is 'null', expected a number"),
+        (HEADER + "True\t2\t3\nTrue\t2\t3\n", "line 2: user_id is 'True', expected a whole number"),
+        (HEADER + "1\tFALSE\t3\n", "line 2: item_id is 'FALSE', expected a whole number"),
+        (HEADER + "1\t2\ttrue\n", "line 2: time is 'true', expected a number"),
+        (HEADER + "1\t2\t1e300\n", r"line 2: time is 1e\+300, expected a number from -4e\+18 to 4e\+18"),
+        ("\ufeff", "train.csv is empty"),
+        ("\ufeff\r\n \n", "train.csv is empty"),
+        ("\t\n\t\n", "train.csv is empty"),
+        ("x" * 140_000 + "\n1\n", "train.csv must name its columns in its first line: field larger than"),
+        ("x\t" * 65_000 + "x\n", "has two columns 'x'; keep one"),
         (HEADER + "1\t2\t3\n1\t2\n", "line 3 has 2 values, line 1 has 3 columns"),
         (HEADER + "1\t2\tinf\n", "line 2: time is '?inf'?, expected a number"),
         (HEADER + "1\t2\t2020-01-01\n", "line 2: time is '2020-01-01', expected a number"),
@@ -177,6 +194,7 @@ def test_mistakes_in_train(write, train, expected: str) -> None:
         (["[1, 2]", "[1]"], "line 3: neg_items has 1 ids, the rows before have 2"),
         (["[]", "[]"], "line 2: neg_items is empty"),
         (["[1, 2]", "[1, 6]"], r"line 3: neg_items holds 6, larger than every item_id of the three files \(5\)"),
+        (["[1, 2]", "[4, 3]"], "line 3: neg_items holds the row's own item_id 3; take it out"),
         (["[1, 2]", "[0, 1]"], "line 3: neg_items holds 0, expected ids from 1"),
         (["[1, 2]", "[-3, 1]"], "line 3: neg_items is '"),
         (["[" + "1, " * 99 + "1]", "[2] "], "line 3: neg_items has 1 ids, the rows before have 100"),
@@ -185,6 +203,56 @@ def test_mistakes_in_train(write, train, expected: str) -> None:
 def test_mistakes_in_neg_items(write, cells: list[str], expected: str) -> None:
     rows = "".join(f"1\t3\t40\t{cell}\n" for cell in cells)
     assert re.search(expected, failing(write(dev=f"user_id\titem_id\ttime\tneg_items\n{rows}")))
+
+
+def test_repeats_are_counted_and_said(write, caplog: pytest.LogCaptureFixture) -> None:
+    """User 1 has item 2 in train and again in dev and test; one row of dev holds item 4 twice."""
+    head = "user_id\titem_id\ttime\tneg_items\n"
+    folder = write(dev=f"{head}1\t2\t40\t[4, 4]\n2\t4\t41\t[1, 2]\n", test=f"{head}1\t2\t50\t[5, 3]\n")
+    with caplog.at_level("INFO"):
+        data = load(folder.parent, "small")
+    assert (data.repeated_clicks, data.repeated_negatives) == (2, 1)
+    assert caplog.messages == [
+        "2 of 3 clicks of dev and test are on an item that their user clicked in train",
+        "1 of 3 rows of dev and test hold an item more than once in neg_items",
+    ]
+
+
+@pytest.mark.parametrize(("mode", "expected"), [("CTR", 4), ("Impression", 4)])
+def test_repeated_clicks_of_labelled_rows(write, mode: str, expected: int) -> None:
+    assert load(write(labelled=True).parent, "small", mode).repeated_clicks == expected
+
+
+def test_nothing_is_said_without_repeats(write, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"):
+        load(write().parent, "small")
+    assert caplog.messages == []
+
+
+@pytest.mark.parametrize(("column", "row"), [("user_id", "{}\t2\t3\n"), ("item_id", "1\t{}\t3\n")])
+def test_sparse_ids_are_refused_before_memory_is_asked_for(write, column: str, row: str) -> None:
+    folder = write(train=HEADER + "1\t1\t1\n" + row.format(100_000_000))
+    tracemalloc.start()
+    message = failing(folder)
+    assert tracemalloc.get_traced_memory()[1] < 150e6
+    tracemalloc.stop()
+    assert f"small: {column} goes up to 100,000,000, of which" in message
+    assert "a table would have 100,000,001 rows, 25.6 GB at emb_size 64; number the ids 1, 2, 3" in message
+
+
+def test_sparse_ids_of_labelled_rows_are_refused(write) -> None:
+    folder = write(labelled=True)
+    (folder / "dev.csv").write_text("user_id\titem_id\ttime\tlabel\n1\t50000000\t1\t0\n1\t1\t1\t1\n")
+    for mode in ("CTR", "Impression"):
+        assert "item_id goes up to 50,000,000, of which 5 occur" in failing(folder, mode=mode)
+
+
+def test_ids_may_have_some_gaps() -> None:
+    """A million rows are nothing; above that every tenth id is to occur."""
+    assert table_rows("user_id", [np.array([1, 999_999])], Path()) == 1_000_000
+    assert table_rows("user_id", [np.arange(0, 2_000_000, 10), np.array([1_999_999])], Path()) == 2_000_000
+    with pytest.raises(UserError, match="1,999,999, of which 181,820 occur"):
+        table_rows("user_id", [np.arange(0, 2_000_000, 11), np.array([1_999_999])], Path())
 
 
 def test_folder_in_place_of_file(write) -> None:
@@ -211,6 +279,19 @@ def test_item_meta(write) -> None:
     relation = data.item_relations["r_near"]
     rows = [relation.items[a:b].tolist() for a, b in pairwise(relation.indptr)]
     assert rows == [[], [], [1, 3], [], [], [2]]
+
+
+def test_words_for_missing_are_values(write) -> None:
+    folder = write()
+    words = ["NA", "null", "None", "nan", "n/a", "N/A", "NULL", "NaN", "#N/A", "<NA>"]
+    rows = "".join(f"{item}\t{word}\n" for item, word in enumerate(words, 1))
+    (folder / "item_meta.csv").write_text(f"item_id\ti_kind\n{rows}")
+    assert load(folder.parent, "small").item_meta["i_kind"].tolist() == words[:5]
+    table = Table(folder / "item_meta.csv", {"i_kind": "text"})
+    assert table["i_kind"].tolist() == words
+    (folder / "item_meta.csv").write_text("item_id\ti_kind\n1\tNA\n2\t\n")
+    with pytest.raises(UserError, match="line 3: i_kind is missing"):
+        Table(folder / "item_meta.csv", {"i_kind": "text"})
 
 
 @pytest.mark.parametrize(
