@@ -1,27 +1,30 @@
 """What a reader made of large CSV files, kept as an .npz beside them under their fingerprint.
 
-No pickle: plain arrays only. A stale, cut or damaged file is never used: the key is in its name, zip checks the rest.
+No pickle: plain arrays only. A stale, damaged or forged file is never used: the fingerprint is in its name, and what
+it holds passes zip's checksums and the checks of `check_dataset`, or is read again from the CSVs.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import zipfile
-import zlib
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 
+from ans_fast.data.checks import check_dataset
 from ans_fast.data.dataset import Dataset, ImpressionLists, Interactions, Labelled, TopKSplit
 from ans_fast.data.files import SPLIT_FILES
 from ans_fast.errors import UserError
 from ans_fast.files import atomic_file
 
-_FORMAT = 1  # a new number with every change of what the readers or this file make of the same CSVs
+_FORMAT = 2  # a new number with every change of what the readers or this file make of the same CSVs
 _WORTHWHILE = 8 << 20  # bytes of CSV: smaller sets are read about as fast as their cache
 _SPLITS = ("train", "dev", "test")
+_NUMBERS = ("n_users", "n_items", "repeated_clicks", "repeated_negatives")
 _SPLIT_TYPES = {"TopK": TopKSplit, "Impression": ImpressionLists, "CTR": Labelled}
 
 
@@ -37,12 +40,12 @@ def cached(
     file_name = f".ans_fast-{mode}-{_FORMAT}-{fingerprint}.npz"
     paths = [home / file_name for home in (folder, _user_cache(name)) if home]
     for path in () if regenerate else paths:
-        arrays = _load(path)
-        if arrays:
-            n_users, n_items = arrays.pop("sizes").tolist()
-            parts = {part: kind(**_of(part, arrays)) for part, kind in _types(mode).items() if _of(part, arrays)}
-            parts.setdefault("clicks", parts["train"])
-            return Dataset(name, mode, n_users, n_items, folder=folder, sep=sep, **parts)
+        if not os.path.lexists(path):
+            continue
+        try:
+            return _load(path, name, mode, folder, sep)
+        except Exception as error:  # damaged bytes raise a dozen types
+            logging.info("Made anew: the cache %s, which is not whole (%s)", path, type(error).__name__)
     dataset = read()
     any(_save(path, dataset) for path in paths)
     return dataset
@@ -59,13 +62,9 @@ def _types(mode: str) -> dict[str, type]:
     return {"clicks": Interactions, "later_clicks": Interactions, **dict.fromkeys(_SPLITS, _SPLIT_TYPES[mode])}
 
 
-def _of(part: str, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return {name.removeprefix(f"{part}."): values for name, values in arrays.items() if name.startswith(f"{part}.")}
-
-
 def _save(path: Path, dataset: Dataset) -> bool:
     """Writes the cache and drops older ones of the mode there; False where the folder is not to be written."""
-    arrays = {"sizes": np.array([dataset.n_users, dataset.n_items])}
+    arrays = {name: np.array(getattr(dataset, name)) for name in _NUMBERS}
     for part, kind in _types(dataset.mode).items():
         if part == "clicks" and dataset.clicks is dataset.train:
             continue
@@ -87,11 +86,23 @@ def _save(path: Path, dataset: Dataset) -> bool:
     return True
 
 
-def _load(path: Path) -> dict[str, np.ndarray] | None:
-    """The arrays in the file, ids and counts as int64; None where there is no file, or none that is whole."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error):
-        return None
-    return {name: a.astype(np.int64) if a.dtype == np.int32 else a for name, a in arrays.items()}
+def _load(path: Path, name: str, mode: str, folder: Path, sep: str) -> Dataset:
+    """The data set in the cache file. Raises whatever a damaged file makes zipfile, NumPy and the checks raise."""
+    if not path.is_file():  # a pipe would be waited for
+        raise ValueError
+    with zipfile.ZipFile(path) as archive:
+        if archive.testzip() or any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+            raise ValueError
+    with np.load(path, allow_pickle=False) as file:
+        arrays = {key: file[key] for key in file.files}
+    arrays = {key: a.astype(np.int64) if a.dtype == np.int32 else a for key, a in arrays.items()}
+    numbers = {key: arrays.pop(key).item() for key in _NUMBERS}
+    parts: dict[str, dict[str, np.ndarray]] = {}
+    for key, values in arrays.items():
+        part, field = key.split(".")
+        parts.setdefault(part, {})[field] = values
+    read = {part: _types(mode)[part](**columns) for part, columns in parts.items()}
+    read.setdefault("clicks", read["train"])
+    dataset = Dataset(name, mode, folder=folder, sep=sep, **numbers, **read)
+    check_dataset(dataset)
+    return dataset
