@@ -6,7 +6,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 export ANS_FAST_CUDA ?= 0
 
-.PHONY: demo test bench gpu-check sanitize clean
+.PHONY: demo test torch-headers torch-versions bench gpu-check sanitize clean
 
 demo: $(VENV)/.built
 	$(RUN) -m ans_fast.run
@@ -14,6 +14,13 @@ demo: $(VENV)/.built
 test: $(VENV)/.built
 	$(VENV)/bin/ruff check .
 	$(RUN) -m pytest
+
+# The headers of every torch from 2.10 on, about 500 MB of downloads once; with them `make test` compiles against each.
+torch-headers: $(VENV)/.installed
+	$(RUN) tests/torch_headers.py
+
+torch-versions: torch-headers $(VENV)/.built
+	$(RUN) -m pytest tests/test_torch_versions.py tests/test_cuda_compile.py
 
 bench: $(VENV)/.built
 	$(RUN) -m benchmarks.report

@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from tests.conftest import ROOT
+from tests.torch_headers import needs_headers, unknown_to_the_first
 
 NVCC = os.environ.get("NVCC") or shutil.which("nvcc")
 ARCHITECTURES = (75, 80, 86, 89, 90, 100, 120)
@@ -93,18 +94,29 @@ def test_float32_kernels_for_up_to_256_columns_spill_no_register(compiled, sourc
     assert spills == []
 
 
-def test_the_library_links_without_a_cuda_build_of_torch(compiled, tmp_path):
-    library = tmp_path / "_C_cuda.so"
+@pytest.fixture(scope="module")
+def library(compiled, tmp_path_factory) -> Path:
+    """Links without a CUDA build of torch."""
+    library = tmp_path_factory.mktemp("linked") / "_C_cuda.so"
     objects = [str(target) for target, _ in compiled.values()]
     torch_lib = Path(torch.__file__).parent / "lib"
     link = [NVCC, "-shared", "-Xlinker=--no-as-needed", f"-L{torch_lib}", "-ltorch_cpu", *objects, "-o", str(library)]
     subprocess.run(link, check=True)
+    return library
+
+
+def test_the_library_uses_the_stable_interface_alone(library):
     missing = subprocess.check_output(["nm", "-D", "--undefined-only", "--no-demangle", str(library)], text=True)
     names = {line.split()[-1].split("@")[0] for line in missing.splitlines()}
     # What torch's CUDA library will bring, and nothing else of CUDA or of torch's C++ interface.
     ours = {name for name in names if re.search(r"aoti|torch|c10|cuda", name)}
     assert ours
     assert not {name for name in ours if name.startswith("_Z")}, "only the C functions of the stable ABI"
+
+
+@needs_headers
+def test_the_library_uses_what_the_first_torch_has(library):
+    assert unknown_to_the_first(library) == set()
 
 
 def test_a_cpu_install_with_the_cuda_library_beside_it_imports_silently(compiled, tmp_path):
