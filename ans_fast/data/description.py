@@ -41,7 +41,7 @@ class Description:
         if not self.times:
             lines.append("times: none; made up so that train comes before dev, dev before test")
         if self.dropped_duplicates:
-            lines.append(f"dropped: {self.dropped_duplicates:,} repeats of a click; the earliest counts")
+            lines.append(f"repeated clicks: {self.dropped_duplicates:,} dropped, the earliest counts")
         return lines
 
 

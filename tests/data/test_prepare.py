@@ -283,3 +283,77 @@ def test_what_is_no_set_is_not_replaced(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"holds notes\.txt, which is no file of a data set"):
         write_set(tmp_path, (frame, frame, frame), Description())
     assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_amazon_of_2018(tmp_path: Path) -> None:
+    """Real JSON in both files: one category path, also_buy and also_view, and what Python's literals do not know."""
+    with gzip.open(tmp_path / "Toys_5.json.gz", "wt") as file:
+        for user, item in ((u, i) for u in range(9) for i in range(130) if (u + i) % 6 == 0):
+            row = {"overall": 5.0, "verified": True, "vote": None, "reviewerID": f"A{user}", "asin": f"B{item:03}"}
+            file.write(json.dumps(row | {"unixReviewTime": 1_500_000_000 + user + item, "image": None}) + "\n")
+    meta = [
+        {"asin": "B001", "category": ["Toys", "Games", "Chess", "x"], "also_buy": ["B003", "X", "B002", "B003"]},
+        {"asin": "B002", "category": [], "also_buy": [], "also_view": ["B001"], "price": None, "fit": True},
+        {"asin": "B003", "category": None, "also_view": None},
+        {"asin": "B000"},
+        {"asin": "B001", "category": ["said", "a second", "time"]},
+        {"asin": None},
+    ]
+    (tmp_path / "meta_Toys.json").write_text("\n".join(map(json.dumps, meta)))
+    prepare_amazon("Toys", tmp_path, tmp_path / "out", seed=0)
+    data = load(tmp_path, "out")
+    assert data.item_meta["i_category"].to_dict() == {1: 0, 2: 1, 3: 0, 4: 0}
+    bought, viewed = (data.item_relations[name] for name in ("r_complement", "r_substitute"))
+    assert bought.items.tolist() == [4, 3]
+    assert viewed.items.tolist() == [2]
+    assert data.description.source == "Amazon reviews, Toys"
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"category": "Toys"},
+        {"category": [["Toys"]]},
+        {"categories": {"a": 1}},
+        {"categories": [3]},
+        {"related": ["B000"]},
+        {"related": {"also_bought": "B000"}},
+        {"also_buy": "B000"},
+        {"also_view": [1]},
+    ],
+    ids=str,
+)
+def test_malformed_amazon_meta(tmp_path: Path, record: dict) -> None:
+    review = {"reviewerID": "A", "asin": "B000", "unixReviewTime": 1}
+    (tmp_path / "Toys_5.json").write_text(json.dumps(review))
+    (tmp_path / "meta_Toys.json").write_text(json.dumps({"asin": "B000", **record}))
+    with pytest.raises(UserError, match=r"meta_Toys\.json line 1: categories or related items of B000 are malformed"):
+        prepare_amazon("Toys", tmp_path, tmp_path / "out", seed=0)
+
+
+def write_reviews(folder: Path, clicks: list[tuple[str, str, int]]) -> None:
+    """clicks, and 98 other items that others reviewed once."""
+    clicks = [*clicks, *((f"other {i}", f"X{i:02}", 0) for i in range(98))]
+    lines = [json.dumps({"reviewerID": user, "asin": item, "unixReviewTime": time}) for user, item, time in clicks]
+    (folder / "Toys_5.json").write_text("\n".join(lines))
+
+
+def test_amazon_needs_items_for_negatives(tmp_path: Path) -> None:
+    """Never an item twice among the 99, though few are left: all of them."""
+    ann = [("Ann", f"A{i}", i) for i in range(4)]
+    write_reviews(tmp_path, [*ann, ("Bob", "B0", 1)])
+    prepare_amazon("Toys", tmp_path, tmp_path / "out", seed=0)
+    for split in ("dev", "test"):
+        (cell,) = read(tmp_path / "out")[split].neg_items
+        assert sorted(json.loads(cell)) == [*range(5, 104)]
+    write_reviews(tmp_path, ann)
+    with pytest.raises(UserError, match=r"user 'Ann' has clicked 4 of 102 items, .*; is this the whole download\?"):
+        prepare_amazon("Toys", tmp_path, tmp_path / "out", seed=0)
+
+
+def test_repeated_reviews_are_counted(tmp_path: Path) -> None:
+    """The same user, item and second is one click, as published; the same item at another time is another."""
+    write_reviews(tmp_path, [("Ann", "A0", 1), ("Ann", "A1", 2), ("Ann", "A0", 1), ("Ann", "A0", 3), ("Bob", "B0", 1)])
+    prepare_amazon("Toys", tmp_path, tmp_path / "out", seed=0)
+    assert load(tmp_path, "out").description.dropped_duplicates == 1
+    assert [read(tmp_path / "out")[split].item_id.tolist() for split in ("dev", "test")] == [[2], [1]]

@@ -19,11 +19,9 @@ def read_atomic(path: Path, min_rating: float | None = None) -> pd.DataFrame:
     wanted += ["rating"] if min_rating is not None else []
     for name in wanted:
         if names.count(name) != 1:
+            has = f"two columns {name!r}" if name in names else f"no column {name!r}"
             there = repr(", ".join(table.first))[:80]
-            raise UserError(
-                f"{path} has {names.count(name) or 'no'} columns {name!r}, but {there}; "
-                "expected one; the first line names the columns, between tabs, as in user_id:token"
-            )
+            raise UserError(f"{path} has {has}, but {there}; its first line must name each once, between tabs")
     text = table.text({name: names.index(name) for name in wanted}, header=True)
     if text.empty:
         raise UserError(f"{path} is empty below its first line")
