@@ -67,6 +67,7 @@ def test_leave_one_out_by_time(tmp_path: Path) -> None:
         assert [row for row in made["train"] if row[0] == user] == of_user[:-2]
         assert [row for split in ("dev", "test") for row in made[split] if row[0] == user] == of_user[-2:]
     assert (description.times, description.rank, description.seed) == (True, "row", 0)
+    assert "by time, ties drawn with seed 0, for test" in description.split
 
 
 def test_leave_one_out_without_times_is_drawn(tmp_path: Path) -> None:
@@ -148,7 +149,7 @@ def test_a_valid_file_is_dev(tmp_path: Path, kind: str) -> None:
     assert pairs(made, "train") == [("0", "1"), ("0", "2"), ("1", "3")]
     assert pairs(made, "dev") == [("0", "3")]
     assert pairs(made, "test") == [("0", "4"), ("1", "1"), ("1", "4")]
-    assert (description.rank, description.split) == ("user", "its own")
+    assert (description.rank, description.split, description.seed) == ("user", "its own", None)
     clicked = load(tmp_path, "set").clicked_by_all
     assert {*zip(clicked.users.tolist(), clicked.items.tolist(), strict=True)} >= {(1, 1), (1, 2), (1, 3), (1, 4)}
     unread = "user_list.txt" if kind == "lists" else "'new\\nline', s.inter, s.item"
@@ -359,5 +360,5 @@ def test_given_splits_with_negatives_are_ranked_by_row(tmp_path: Path) -> None:
     files = {"train.txt": f"0 1 2\n1 {' '.join(map(str, range(120)))}\n", "test.txt": "0 3 4\n"}
     with pytest.raises(UserError, match="user 1 has clicked 120 of 120 items"):
         converted(files | {"valid.txt": "1 5\n"}, tmp_path, neg_items=True)
-    _, description, told = converted(files | {"valid.txt": "0 5\n"}, tmp_path, neg_items=True)
-    assert (description.rank, told) == ("row", ["candidates: 99 neg_items a row"])
+    _, description, told = converted(files | {"valid.txt": "0 5\n"}, tmp_path, neg_items=True, seed=2)
+    assert (description.rank, description.seed, told) == ("row", 2, ["candidates: 99 neg_items a row"])

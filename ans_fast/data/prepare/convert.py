@@ -52,7 +52,7 @@ def convert(
     description = Description(
         source=found.told,
         split=how,
-        seed=seed,
+        seed=seed if drawn or not (own_split and len(parts) == 3) else None,
         times=times,
         rank="user" if own_split and not drawn else "row",
         dropped_duplicates=read - sum(map(len, parts)),
@@ -82,7 +82,9 @@ def _given(parts: list[pd.DataFrame], times: bool, seed: int, found: Source) -> 
     rest, dev = hold_out_last(drawn_order(train, times, seed))
     if dev.empty:
         raise UserError(f"{found.files[0]}: no user has two items, of which one could be dev's; give a valid file")
-    drawn = "last train click by time" if times else f"train click drawn with seed {seed}"
+    drawn = (
+        f"last train click by time, ties drawn with seed {seed}," if times else f"train click drawn with seed {seed}"
+    )
     return (rest.sort_index(), dev.sort_index(), test), f"its own, and a user's {drawn} for dev"
 
 
@@ -91,7 +93,8 @@ def _leave_one_out(rows: pd.DataFrame, times: bool, seed: int, source: Path) -> 
     if frames[1].empty:
         raise UserError(f"{source}: no user has three items, as leave-one-out needs for train, dev and test")
     if times:
-        return frames, "leave-one-out: a user's last click by time for test, the one before for dev"
+        how = f"a user's last click by time, ties drawn with seed {seed}, for test, the one before for dev"
+        return frames, f"leave-one-out: {how}"
     return frames, f"leave-one-out without times: a user's clicks for test and dev drawn with seed {seed}"
 
 
