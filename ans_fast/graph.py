@@ -80,6 +80,14 @@ class BipartiteGraph:
             setattr(moved, name, getattr(self, name).to(device))
         return moved
 
+    def clicks_of(self, users: Tensor) -> tuple[Tensor, Tensor]:
+        """All clicks of users int64 [B]: int64 [C] each, the user's place in `users`, ascending, and the item."""
+        degrees = self.degrees[users]
+        place = torch.repeat_interleave(torch.arange(len(users), device=users.device), degrees)
+        skipped = self.indptr[users] - (degrees.cumsum(0) - degrees)  # from a click's number here to that in `indices`
+        items = self.indices[skipped[place] + torch.arange(len(place), device=users.device)]
+        return place, items.long() - self.n_users
+
     def __repr__(self) -> str:
         return (
             f"BipartiteGraph(n_users={self.n_users}, n_items={self.n_items}, n_edges={self.n_edges}, "

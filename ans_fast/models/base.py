@@ -248,13 +248,7 @@ class Recommender(nn.Module):
     def _best(self, state: Any, users: Tensor, k: int) -> tuple[Tensor, Tensor]:
         scores = self.score(state, Query(users)).clone()
         scores[:, : self.first_item] = -torch.inf
-        degrees = self.graph.degrees[users]
-        row = torch.repeat_interleave(torch.arange(len(users), device=users.device), degrees)
-        begin = self.graph.indptr[users] - (degrees.cumsum(0) - degrees)
-        clicked = (
-            self.graph.indices[begin[row] + torch.arange(len(row), device=users.device)].long() - self.graph.n_users
-        )
-        scores[row, clicked] = -torch.inf
+        scores[self.graph.clicks_of(users)] = -torch.inf
         return tuple(scores.topk(k, dim=1))
 
     # --- keeping ---

@@ -172,7 +172,15 @@ def _add_model(group: argparse._ActionsContainer, mode: str) -> None:
     group.add_argument("--dropout", type=share, default=0, help="dropout of deep layers, where the model has any")
     group.add_argument("--test_all", type=switch, default=0, help="1: rank all items instead of neg_items")
     group.add_argument("--buffer", type=natural, help="no effect: nothing is built row by row")
-    if mode != "TopK":
+    if mode == "TopK":
+        group.add_argument(
+            "--rank_by",
+            default="auto",
+            choices=("auto", "user", "row"),
+            help="user: each user's items of dev or test together among all items but earlier clicks; row: each row "
+            "by itself, as ReChorus does; auto: by the data set's description, and row with neg_items or --test_all 1",
+        )
+    else:
         group.add_argument(
             "--loss_n",
             default=LOSSES[mode][0],

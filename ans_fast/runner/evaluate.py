@@ -4,32 +4,45 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from ans_fast.data import Dataset
+from ans_fast import BipartiteGraph
+from ans_fast.data import Dataset, Interactions
 from ans_fast.models.base import Recommender
 from ans_fast.models.rows import Query, Rows
 from ans_fast.runner import metrics as m
 
 
+SCORE_BYTES = 16 << 20  # scores of all items at once: more than about this much leaves the cache, and the heap
+
+
 def make_evaluator(model: Recommender, dataset: Dataset, split: str, args: Namespace) -> Evaluator:
-    """The evaluator of "dev" or "test" in the data set's mode."""
+    """The evaluator of "dev" or "test" in the data set's mode and, in TopK mode, by --rank_by and --test_all."""
     rows = Rows.of_split(getattr(dataset, split))
     rows = Rows(**{**vars(rows), "context": model.context(dataset, split)}).to(model.device)
     if dataset.mode == "CTR":
         return ClickEvaluator(model, rows, args.eval_batch_size)
     if dataset.mode == "Impression":
         return ListEvaluator(model, rows, args.eval_batch_size)
+    row_by_row = args.test_all or rows.neg_items is not None or dataset.description.rank == "row"
+    if args.rank_by == "user" or (args.rank_by == "auto" and not row_by_row):
+        return UserEvaluator(model, rows, args.eval_batch_size, dataset, split)
     if args.test_all or rows.neg_items is None:
-        return AllItemsEvaluator(model, rows, args.eval_batch_size, dataset)
+        return RowEvaluator(model, rows, args.eval_batch_size, dataset)
     return CandidatesEvaluator(model, rows, args.eval_batch_size)
 
 
 class Evaluator:
-    """rows of one split that a model is to score; `state` is what model.precompute() gave."""
+    """rows of one split that a model is to score; `state` is what model.precompute() gave.
+
+    ranks: what is ranked, for the log.
+    """
+
+    ranks: ClassVar[str]
 
     def __init__(self, model: Recommender, rows: Rows, batch_size: int):
         self.model, self.rows, self.batch_size = model, rows, batch_size
@@ -51,6 +64,8 @@ class Evaluator:
 class CandidatesEvaluator(Evaluator):
     """Each row's clicked item, in column 0, among its neg_items."""
 
+    ranks = "each row by itself, its item among its neg_items (--rank_by row)"
+
     def __init__(self, model: Recommender, rows: Rows, batch_size: int):
         items = torch.cat([rows.items[:, None], rows.neg_items], 1)
         super().__init__(model, Rows(rows.users, items, context=rows.context), batch_size)
@@ -69,27 +84,45 @@ class CandidatesEvaluator(Evaluator):
 
 
 class AllItemsEvaluator(Evaluator):
-    """Each row's item among all items but those that the user clicked in train, dev or test."""
+    """Rows for which all items are ranked but padding and what their users clicked in `clicked`."""
 
-    def __init__(self, model: Recommender, rows: Rows, batch_size: int, dataset: Dataset):
-        super().__init__(model, rows, batch_size)
-        clicks, device = dataset.clicked_by_all, model.device
-        users = torch.tensor(clicks.users).to(device)
-        self.clicked = torch.tensor(clicks.items).to(device)[users.argsort()]
-        self.degrees = torch.bincount(users, minlength=dataset.n_users)
-        self.begins = self.degrees.cumsum(0) - self.degrees
+    def __init__(self, model: Recommender, rows: Rows, batch_size: int, clicked: Interactions):
+        n_users, n_items = model.graph.n_users, model.graph.n_items
+        super().__init__(model, rows, max(1, min(batch_size, SCORE_BYTES // (4 * n_items))))
+        self.clicked = BipartiteGraph(clicked.users, clicked.items, n_users, n_items).to(model.device)
 
     def batches_of_scores(self, state: Any) -> Iterator[tuple[Rows, Tensor]]:
         """Batches with the scores of all items [B, n_items], -inf for what is no candidate."""
         for batch in self.batches():
             scores = self.model.score(state, Query(batch.users, None, batch.context)).clone()
-            target = scores.gather(1, batch.items[:, None])
-            scores[:, : self.model.first_item] = -torch.inf
-            counts = self.degrees[batch.users]
-            row = torch.repeat_interleave(torch.arange(len(batch), device=scores.device), counts)
-            offset = torch.arange(len(row), device=scores.device) - (counts.cumsum(0) - counts)[row]
-            scores[row, self.clicked[self.begins[batch.users][row] + offset]] = -torch.inf
-            yield batch, scores.scatter(1, batch.items[:, None], target)
+            self.mask(scores, batch)
+            yield batch, scores
+
+    def mask(self, scores: Tensor, batch: Rows) -> None:
+        """Sets scores of what is no candidate to -inf."""
+        scores[:, : self.model.first_item] = -torch.inf
+        scores[self.clicked.clicks_of(batch.users)] = -torch.inf
+
+    def best(self, state: Any, k: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """As CandidatesEvaluator.best; places beyond the candidates have the score -inf."""
+        for _, scores in self.batches_of_scores(state):
+            best = scores.topk(min(k, scores.shape[1]), dim=1)
+            yield best.indices, best.values
+
+
+class RowEvaluator(AllItemsEvaluator):
+    """Each row's item among all items but its user's other clicks in train, dev and test, as ReChorus has it."""
+
+    ranks = "each row by itself, its item among all that its user has not clicked (--rank_by row)"
+
+    def __init__(self, model: Recommender, rows: Rows, batch_size: int, dataset: Dataset):
+        super().__init__(model, rows, batch_size, dataset.clicked_by_all)
+
+    def mask(self, scores: Tensor, batch: Rows) -> None:
+        own = batch.items[:, None]
+        kept = scores.gather(1, own)
+        super().mask(scores, batch)
+        scores.scatter_(1, own, kept)
 
     def evaluate(self, state: Any, metrics: Sequence[str], ks: Sequence[int]) -> dict[str, float]:
         ranks = [
@@ -98,11 +131,36 @@ class AllItemsEvaluator(Evaluator):
         ]
         return m.top_k_metrics(torch.cat(ranks), metrics, ks)
 
-    def best(self, state: Any, k: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """As CandidatesEvaluator.best; places beyond the candidates have the score -inf."""
-        for _, scores in self.batches_of_scores(state):
-            best = scores.topk(min(k, scores.shape[1]), dim=1)
-            yield best.indices, best.values
+
+class UserEvaluator(AllItemsEvaluator):
+    """Each user once, with the set of all of its items in the split, as LightGCN's code and RecBole have it.
+
+    Ranked are all items but the user's clicks in the splits before: train for dev, train and dev for test. Items of
+    the set that are among these are never found, and count in the set's size all the same. `rows` has one row a user,
+    in the order of their ids, with the context of the user's earliest row in the split.
+    """
+
+    ranks = "each user once, its items together among all that it has not clicked before (--rank_by user)"
+
+    def __init__(self, model: Recommender, rows: Rows, batch_size: int, dataset: Dataset, split: str):
+        positives = getattr(dataset, split)
+        by_time = np.lexsort((positives.times, positives.users))
+        _, first = np.unique(positives.users[by_time], return_index=True)
+        rows = rows.take(torch.from_numpy(by_time[first]).to(model.device))
+        earlier = (dataset.clicks, dataset.dev)[: 1 if split == "dev" else 2]
+        super().__init__(model, rows, batch_size, Interactions.concatenate(*earlier))
+        graph = BipartiteGraph(positives.users, positives.items, dataset.n_users, dataset.n_items)
+        self.positives = graph.to(model.device)
+
+    def evaluate(self, state: Any, metrics: Sequence[str], ks: Sequence[int]) -> dict[str, float]:
+        hits = []
+        for batch, scores in self.batches_of_scores(state):
+            at = self.positives.clicks_of(batch.users)
+            positives = scores[at]
+            scores[at] = -torch.inf
+            others = scores.topk(min(max(ks), scores.shape[1]), dim=1).values
+            hits.append(m.hits_among(others, positives, at[0]))
+        return m.list_metrics(torch.cat(hits), self.positives.degrees[self.rows.users], metrics, ks)
 
 
 class ListEvaluator(Evaluator):

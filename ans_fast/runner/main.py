@@ -58,6 +58,8 @@ def run(argv: Sequence[str]) -> int:
     evaluators = {split: make_evaluator(model, dataset, split, args) for split in ("dev", "test")}
     logging.info("#params: %d", sum(p.numel() for p in model.parameters()))
     logging.info(summary.training_table(model, dataset, rows, args))
+    if args.mode == "TopK":
+        logging.info("Ranked: %s", evaluators["test"].ranks)
 
     checkpoint = Checkpoint(paths.checkpoint, args)
     training = Training(model, rows, evaluators["dev"], evaluators["test"], args, checkpoint, curves.add)

@@ -87,7 +87,18 @@ def impression_metrics(
         scores: float [L, W]; row l holds n_pos[l] clicked items, then n_neg[l] others, then padding.
         n_pos, n_neg: int64 [L].
     """
-    hits = _hits_in_order(scores, n_pos, n_neg)  # [L, W]
+    return list_metrics(_hits_in_order(scores, n_pos, n_neg), n_pos, metrics, ks)
+
+
+def list_metrics(hits: Tensor, n_pos: Tensor, metrics: Iterable[str], ks: Iterable[int]) -> dict[str, float]:
+    """Lists' means by "METRIC@k".
+
+    Args:
+        hits: bool [L, W], whether a positive is at each place of the ranked lists, which are whole or at least as long
+            as the largest k.
+        n_pos: int64 [L], positives of each list, found or not; at least 1.
+    """
+    hits = hits.double()
     place = torch.arange(1, hits.shape[1] + 1, dtype=torch.float64, device=hits.device)
     discount = 1 / torch.log2(place + 1)
     precision = hits.cumsum(1) / place
@@ -110,15 +121,35 @@ def impression_metrics(
     return results
 
 
+def hits_among(others: Tensor, positives: Tensor, lists: Tensor) -> Tensor:
+    """bool [L, K]: whether a positive is at each of the first K places of L ranked lists.
+
+    Args:
+        others: [L, K], the K best scores in each list of what is not positive, in any order; all scores if K is more.
+        positives: [P], scores of the positives; those at -inf are no candidates.
+        lists: int64 [P], ascending, which list each is in.
+    """
+    scores = positives.masked_fill(positives.isnan(), -torch.inf)
+    best_first = scores.argsort(descending=True, stable=True)
+    scores = scores[best_first[lists[best_first].argsort(stable=True)]]  # best first in each list
+    counts = torch.bincount(lists, minlength=len(others))
+    better = torch.arange(len(lists), device=lists.device) - (counts.cumsum(0) - counts)[lists]
+    place = better + (~(others[lists] < scores[:, None])).sum(1)  # from 0
+    reached = (place < others.shape[1]) & (scores > -torch.inf)
+    hits = torch.zeros(others.shape, dtype=torch.bool, device=others.device)
+    hits[lists[reached], place[reached]] = True
+    return hits
+
+
 def _hits_in_order(scores: Tensor, n_pos: Tensor, n_neg: Tensor) -> Tensor:
-    """1.0 where the item at a place of the ranked list was clicked: float64 [L, W]."""
+    """Whether the item at each place of the ranked lists was clicked: bool [L, W]."""
     column = torch.arange(scores.shape[1], device=scores.device)
     positive, shown = column < n_pos[:, None], column < (n_pos + n_neg)[:, None]
     broken = scores.isnan()
     scores = scores.double() - TIE_PENALTY * positive.double()
     scores = scores.masked_fill(broken, torch.inf).masked_fill(broken & positive | ~shown, -torch.inf)
     order = scores.sort(dim=1, descending=True, stable=True).indices
-    return (positive & ~broken).gather(1, order).double()
+    return (positive & ~broken).gather(1, order)
 
 
 def click_metrics(predictions: Tensor, labels: Tensor, metrics: Iterable[str]) -> dict[str, float]:

@@ -20,8 +20,8 @@ DIGITS = 6
 
 
 def write_predictions(path: Path, evaluator: Evaluator, state: Any, sep: str) -> None:
-    """One row a row of the split, by `sep`, quoted where csv's rules ask for it. Lists are written `[3, 17]`; rows keep
-    their order.
+    """One row a row of the evaluator, by `sep`, quoted where csv's rules ask for it. Lists are written `[3, 17]`; rows
+    keep their order: that of the split, or of ids where each user is ranked once.
 
     TopK: user_id, rec_items, rec_predictions, the best 100. Impression: user_id, pos_items, pos_predictions, neg_items,
     neg_predictions. CTR: user_id, item_id, pCTR, label.
