@@ -114,7 +114,10 @@ class Recommender(nn.Module):
         raise NotImplementedError
 
     def score(self, state: Any, query: Query) -> Tensor:
-        """Scores [B, C] of query.items, or [B, n_items] of all items; state is from `precompute`."""
+        """Scores [B, C] of query.items, or [B, n_items] of all items; state is from `precompute`.
+
+        The tensor is the caller's own: what it writes there changes neither state nor model.
+        """
         raise NotImplementedError
 
     @torch.no_grad()
@@ -246,7 +249,7 @@ class Recommender(nn.Module):
         return items.cpu().numpy(), scores.float().cpu().numpy()
 
     def _best(self, state: Any, users: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        scores = self.score(state, Query(users)).clone()
+        scores = self.score(state, Query(users))
         scores[:, : self.first_item] = -torch.inf
         scores[self.graph.clicks_of(users)] = -torch.inf
         return tuple(scores.topk(k, dim=1))

@@ -44,5 +44,5 @@ class POP(Recommender):
 
     def score(self, state: Tensor, query: Query) -> Tensor:
         if query.items is None:
-            return state.expand(len(query.users), -1)
+            return state.repeat(len(query.users), 1)
         return state.index_select(0, query.items.flatten()).view(query.items.shape)

@@ -94,7 +94,7 @@ class AllItemsEvaluator(Evaluator):
     def batches_of_scores(self, state: Any) -> Iterator[tuple[Rows, Tensor]]:
         """Batches with the scores of all items [B, n_items], -inf for what is no candidate."""
         for batch in self.batches():
-            scores = self.model.score(state, Query(batch.users, None, batch.context)).clone()
+            scores = self.model.score(state, Query(batch.users, None, batch.context))
             self.mask(scores, batch)
             yield batch, scores
 

@@ -68,6 +68,32 @@ def impression(lists, k):
     return {name: total / len(lists) for name, total in sums.items()}
 
 
+def by_user(users, k):
+    """users: (scores of all items, items that are no candidates, items to find), as LightGCN's code measures them."""
+    sums = dict.fromkeys(("HR", "NDCG", "RECALL", "PRECISION", "F1", "MRR", "MAP"), 0.0)
+    for scores, excluded, wanted in users:
+        candidates = [item for item in range(len(scores)) if item not in excluded]
+        broken = {item for item in wanted if item in candidates and not scores[item] > -math.inf}
+
+        def key(item, scores=scores, wanted=wanted, broken=broken):  # what is not wanted comes first among equals
+            value = math.inf if math.isnan(scores[item]) else scores[item]
+            return (item in broken, -value, item in wanted)
+
+        hits = [item in wanted and item not in broken for item in sorted(candidates, key=key)[:k]]
+        n_hits, n_wanted = sum(hits), len(wanted)
+        precisions = [sum(hits[: place + 1]) / (place + 1) for place, hit in enumerate(hits) if hit]
+        sums["HR"] += 1 if n_hits else 0
+        sums["RECALL"] += n_hits / n_wanted
+        sums["PRECISION"] += n_hits / k
+        sums["F1"] += 2 * n_hits / (n_wanted + k)
+        sums["NDCG"] += sum(1 / math.log2(place + 2) for place, hit in enumerate(hits) if hit) / sum(
+            1 / math.log2(place + 2) for place in range(min(n_wanted, k))
+        )
+        sums["MRR"] += 1 / (hits.index(True) + 1) if n_hits else 0
+        sums["MAP"] += sum(precisions) / min(n_wanted, k)
+    return {name: total / len(users) for name, total in sums.items()}
+
+
 def click(predictions, labels):
     if any(math.isnan(p) for p in predictions):
         return dict.fromkeys(("AUC", "ACC", "F1_SCORE", "LOG_LOSS", "MSE", "RMSE"), math.nan)
