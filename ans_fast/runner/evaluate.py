@@ -16,7 +16,6 @@ from ans_fast.models.base import Recommender
 from ans_fast.models.rows import Query, Rows
 from ans_fast.runner import metrics as m
 
-
 SCORE_BYTES = 16 << 20  # scores of all items at once: more than about this much leaves the cache, and the heap
 
 
