@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from ans_fast.errors import UserError
-from ans_fast.files import atomic_file, atomic_folder, restore_folder, write_atomically
-
-DEAD = 2**22 + 1  # no process has it: the kernel's limit is below
+from ans_fast.files import atomic_file, atomic_folder, check_outputs, restore_folder, write_atomically
 
 
 def names(folder: Path) -> list[str]:
@@ -141,12 +141,74 @@ def test_killed_at_any_step_of_replacing_a_folder(tmp_path: Path):
 
 
 def test_what_the_dead_left_is_removed_and_nothing_else(tmp_path: Path):
-    kept = [f".file.{os.getppid()}.tmp", ".file.x.tmp", f".other.{DEAD}.tmp"]
-    for name in (*kept, f".file.{DEAD}.tmp"):
+    kept = [".file.x.tmp", ".file.0123.tmp", ".other.01234567.tmp"]
+    for name in (*kept, ".file.01234567.tmp"):
         (tmp_path / name).touch()
-    (tmp_path / f".file.{DEAD + 1}.tmp").mkdir()
+    (tmp_path / ".file.89abcdef.tmp").mkdir()
     write_atomically(tmp_path / "file", b"")
     assert names(tmp_path) == sorted([*kept, "file"])
+
+
+@pytest.mark.parametrize("target", ["file", "folder"])
+def test_what_the_living_write_stays(tmp_path: Path, target: str):
+    """Two writers of one path, as in two containers with one process id: the last to end wins, both are whole."""
+    start = atomic_file if target == "file" else atomic_folder
+    with start(tmp_path / target) as first, start(tmp_path / target) as second:
+        assert first != second
+        assert first.exists()
+    assert names(tmp_path) == [target]
+
+
+@pytest.mark.parametrize("dangling", [True, False])
+def test_links_stay_and_their_target_is_written(tmp_path: Path, dangling: bool):
+    (tmp_path / "disk").mkdir()
+    if not dangling:
+        (tmp_path / "disk/file").write_bytes(b"old")
+    (tmp_path / "middle").symlink_to("disk/file")
+    (tmp_path / "link").symlink_to(tmp_path / "middle")
+    write_atomically(tmp_path / "link", b"new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "middle").is_symlink()
+    assert (tmp_path / "disk/file").read_bytes() == b"new"
+    assert names(tmp_path) == ["disk", "link", "middle"]
+    assert names(tmp_path / "disk") == ["file"]
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o664, 0o755])
+def test_a_replaced_file_keeps_its_mode(tmp_path: Path, mode: int):
+    (tmp_path / "file").touch()
+    (tmp_path / "file").chmod(mode)
+    write_atomically(tmp_path / "file", b"new")
+    assert (tmp_path / "file").stat().st_mode & 0o777 == mode
+
+
+@pytest.mark.parametrize("kind", ["a named pipe", "a socket", "a directory", "a device"])
+@pytest.mark.parametrize("write", [lambda path: write_atomically(path, b""), lambda path: check_outputs([path])])
+def test_what_is_no_file_stays(tmp_path: Path, kind: str, write: Callable[[Path], None]):
+    there = tmp_path / "there"
+    if kind == "a named pipe":
+        os.mkfifo(there)
+    elif kind == "a socket":
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(there))
+    elif kind == "a directory":
+        there.mkdir()
+    else:
+        there.symlink_to(os.ctermid())  # a link, so that what is written wrongly spoils no device
+    before = there.stat().st_ino
+    with pytest.raises(UserError, match=rf"cannot write .*there: is {kind}"):
+        write(there)
+    assert there.stat().st_ino == before
+    assert names(tmp_path) == ["there"]
+
+
+def test_outputs_are_checked_before_any_folder_is_made(tmp_path: Path):
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UserError, match="folder: is a directory"):
+        check_outputs([tmp_path / "new/file", tmp_path / "folder"])
+    assert names(tmp_path) == ["folder"]
+    check_outputs([tmp_path / "new/file"])
+    assert names(tmp_path / "new") == []
 
 
 def test_killed_process(tmp_path: Path):
