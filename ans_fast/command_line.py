@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import os
 import signal
@@ -10,7 +11,7 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from ans_fast.errors import UserError
+from ans_fast.errors import UserError, reason
 
 
 class Help(argparse.ArgumentDefaultsHelpFormatter):
@@ -33,26 +34,47 @@ class Parser(argparse.ArgumentParser):
 
 def exit_status(command: Callable[[], int], interrupted: str = "error: interrupted") -> int:
     """What `command` returns; after a UserError, shown on stderr, 2; after Ctrl-C, told by `interrupted`, 130; 141
-    without a word where who read stdout has left, as `head` does."""
+    without a word where who read stdout has left, as `head` does; 2 where stdout took less than all, as on a full
+    disk."""
+    lost: OSError | None = None
     try:
-        try:
-            return command()
-        finally:
-            sys.stdout.flush()
+        status = command()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        status = _tell(f"error: {error}", 2)
     except KeyboardInterrupt:
-        print(interrupted, file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes what is left when it ends
-        return 141
+        status = _tell(interrupted, 130)
+    except OSError as error:
+        if error.filename is not None:  # of a file: only stdout is written to without a UserError
+            raise
+        status, lost = 0, error
+    lost = lost or _flush_output()
+    if lost is None:
+        return status
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes what is left when it ends
+    if isinstance(lost, BrokenPipeError):
+        return status or 141
+    return status or _tell(f"error: cannot write to stdout: {reason(lost)}", 2)
+
+
+def _tell(message: str, status: int) -> int:
+    with contextlib.suppress(OSError):  # of a stderr that is full or closed
+        print(message, file=sys.stderr)
+    return status
+
+
+def _flush_output() -> OSError | None:
+    """Why stdout does not take what was printed; None where it does."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        return error
+    return None
 
 
 def start(module: str) -> NoReturn:
     """Ends the process with the exit status of the module's `main`. Importing it, which takes seconds where torch is
     needed, ends at Ctrl-C without a word."""
+    _open_closed_streams()
     before = signal.signal(signal.SIGINT, signal.SIG_DFL)  # torch's import may swallow a KeyboardInterrupt, and break
 
     def command() -> int:
@@ -61,3 +83,17 @@ def start(module: str) -> NoReturn:
         return main()
 
     sys.exit(exit_status(command))  # importing too tells of mistakes: of environment variables
+
+
+def _open_closed_streams() -> None:
+    """Gives closed standard streams a file in which every read and write fails, so that no other file gets their number
+    and what is lost is noticed."""
+    for number, way in ((0, os.O_WRONLY), (1, os.O_RDONLY), (2, os.O_RDONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, way)  # takes the lowest number that is free
+    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # a name that the encoding lacks is no reason to fail

@@ -61,10 +61,13 @@ class Adam:
         """Takes over a state dict. Raises ValueError where it is of other parameters."""
         parameters, state = self._parameters(), {}
         for number, saved in content["state"].items():
-            parameter = parameters[number] if number < len(parameters) else None
-            if parameter is None or saved["exp_avg"].shape != parameter.shape:
+            if number not in range(len(parameters)):
                 raise ValueError("the optimizer's state is of other parameters")
-            state[parameter] = {name: value.to(parameter.device, copy=True) for name, value in saved.items()}
+            new = state[parameters[number]] = _new_state(parameters[number])
+            for name, value in new.items():
+                if saved[name].shape != value.shape:
+                    raise ValueError("the optimizer's state is of other parameters")
+                value.copy_(saved[name])
         for group, saved in zip(self.param_groups, content["param_groups"], strict=True):
             group |= {name: value for name, value in saved.items() if name in group and name != "params"}
         self.state = state
@@ -74,9 +77,13 @@ class Adam:
 
     def _state_of(self, parameter: Tensor) -> dict[str, Tensor]:
         if parameter not in self.state:
-            self.state[parameter] = {
-                "step": torch.zeros((), device=parameter.device),
-                "exp_avg": torch.zeros_like(parameter),
-                "exp_avg_sq": torch.zeros_like(parameter),
-            }
+            self.state[parameter] = _new_state(parameter)
         return self.state[parameter]
+
+
+def _new_state(parameter: Tensor) -> dict[str, Tensor]:
+    return {
+        "step": torch.zeros((), device=parameter.device),
+        "exp_avg": torch.zeros_like(parameter),
+        "exp_avg_sq": torch.zeros_like(parameter),
+    }

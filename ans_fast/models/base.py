@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from ans_fast.data import Dataset
 
-FORMAT = 1
 RECOMMEND_BATCH = 1024  # users scored against all items at once
 
 
@@ -276,7 +275,6 @@ class Recommender(nn.Module):
         """What `save` writes."""
         graph, end = self.graph, self.graph.n_edges
         return {
-            "format": FORMAT,
             "model": self.name,
             "options": {name: getattr(self, name) for name in self._option_names()},
             "graph": {
@@ -300,16 +298,22 @@ class Recommender(nn.Module):
             graph = BipartiteGraph(users, saved["nodes"] - saved["n_users"], saved["n_users"], saved["n_items"])
             model = by_name(content["model"])(graph, **content["options"])
             model.load_weights(content["weights"], path)
-        except (KeyError, TypeError, AttributeError) as error:
+        except UserError:
+            raise
+        except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
             raise UserError(f"{path} does not hold a model that ans_fast saved ({error!r})") from None
         if not isinstance(model, cls):
             raise UserError(f"{path} holds a {model.name}, expected a {cls.name}")
         return model
 
     def load_weights(self, weights: dict[str, Tensor], path: str | Path) -> None:
-        """Takes over a state dict read from `path`. Raises UserError where names or shapes differ."""
+        """Takes over a state dict read from `path`. Raises UserError where names or shapes differ, and
+        where a value is not finite."""
         try:
+            files.check_finite(weights, path, "weights")
             self.load_state_dict(weights)
+        except UserError:
+            raise
         except (RuntimeError, AttributeError, TypeError) as error:
             reason = " ".join(str(error).split())[:200]
             raise UserError(f"{path} does not fit this {self.name}: {reason}") from None

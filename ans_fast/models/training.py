@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from ans_fast.errors import UserError
 from ans_fast.models.adam import Adam
+from ans_fast.models.files import check_tensors
 from ans_fast.models.rows import Rows
 
 if TYPE_CHECKING:
     from ans_fast.models.base import Recommender
 
 Optimizer = Adam | torch.optim.Optimizer
-OPTIMIZERS = ("Adam", "SGD", "Adagrad", "Adadelta")
+STATE = {  # what each optimizer keeps of a parameter, in its shape, beside the count of steps
+    "Adam": ("exp_avg", "exp_avg_sq"),
+    "SGD": (),
+    "Adagrad": ("sum",),
+    "Adadelta": ("square_avg", "acc_delta"),
+}
+OPTIMIZERS = tuple(STATE)
 CHECK_EVERY = {"cpu": 1}  # batches between looks at the loss; on other devices a look waits for all that is queued
 CHECK_EVERY_ELSEWHERE = 64
 
@@ -37,6 +45,20 @@ def make_optimizer(model: Recommender, name: str, lr: float, l2: float) -> Optim
         return Adam(model.parameter_groups(l2), lr)
     fused = {} if name == "Adadelta" else {"fused": True}
     return getattr(torch.optim, name)(model.parameter_groups(l2), lr=lr, **fused)
+
+
+def load_optimizer(optimizer: Optimizer, state: dict[int, dict[str, Any]], path: Path) -> None:
+    """Takes over the "state" of a state dict read from `path`; the optimizer's own settings stay. Raises UserError,
+    naming file and entry, where an entry is not what this optimizer keeps of these parameters."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    names = STATE[type(optimizer).__name__]
+    for number, saved in state.items():
+        if number not in range(len(parameters)):
+            raise UserError(f"{path}: optimizer.{number} is of no parameter, the model has {len(parameters)}")
+        step = {"step": torch.zeros(())} if names else {}
+        check_tensors(saved, {**step, **dict.fromkeys(names, parameters[number])}, path, f"optimizer.{number}")
+    whole = {n: {name: value.contiguous() for name, value in saved.items()} for n, saved in state.items()}
+    optimizer.load_state_dict({"state": whole, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
 def train_epoch(

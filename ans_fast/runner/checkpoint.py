@@ -9,13 +9,13 @@ from typing import Any
 
 import torch
 
+from ans_fast.data import Dataset
 from ans_fast.errors import UserError
 from ans_fast.models.base import Recommender
-from ans_fast.models.files import load_tensors, save_tensors
-from ans_fast.models.training import Optimizer
+from ans_fast.models.files import FORMAT, check_tensors, load_tensors, save_tensors
+from ans_fast.models.training import Optimizer, load_optimizer
 from ans_fast.runner.history import History
 
-FORMAT = 1
 SHARE_OF_TIME = 0.05  # what writing checkpoints may take of a run's time; an unwritten epoch is computed anew
 NOT_SHAPING = {  # flags that do not shape the weights
     "epoch", "load", "train", "gpu", "verbose", "log_file", "model_path", "path", "save_final_results", "regenerate",
@@ -31,8 +31,8 @@ class Checkpoint:
     weights of one that was not.
     """
 
-    def __init__(self, path: Path, args: Namespace):
-        self.path, self.flags = path, shaping_flags(args)
+    def __init__(self, path: Path, args: Namespace, dataset: Dataset):
+        self.path, self.flags, self.data = path, shaping_flags(args), data_facts(dataset)
         self.saved_at, self.cost, self.epoch = -float("inf"), 0.0, 0
 
     def due(self) -> bool:
@@ -43,11 +43,11 @@ class Checkpoint:
         """Writes the state after an epoch, atomically."""
         began = perf_counter()
         content = {
-            "format": FORMAT,
             "flags": self.flags,
+            "data": self.data,
             "weights": model.state_dict(),
             "best": best,
-            "optimizer": optimizer.state_dict(),
+            "optimizer": optimizer.state_dict()["state"],
             "history": history.as_dict(),
             "random": torch.get_rng_state(),
         }
@@ -60,7 +60,7 @@ class Checkpoint:
     def load(self, model: Recommender, optimizer: Optimizer) -> tuple[dict[str, Any], History, list[str]]:
         """Sets model, optimizer and random state; best weights, history, and which flags differ now.
 
-        Raises UserError: the file is damaged, foreign or does not fit the model.
+        Raises UserError: the file is damaged, foreign, of other data or does not fit the model.
         """
         content = load_tensors(self.path)
         try:
@@ -68,18 +68,22 @@ class Checkpoint:
                 raise UserError(
                     f"{self.path} has format {content['format']}, expected {FORMAT}; delete it to start anew"
                 )
+            check_data(content["data"], self.data, self.path)
             history = History.from_dict(content["history"])
-            model.load_weights(content["weights"], self.path)
-            optimizer.load_state_dict(content["optimizer"])
+            before, best = dict(content["flags"]), content["best"]
+            expected = model.state_dict()
+            for what in ("weights", "best"):
+                check_tensors(content[what], expected, self.path, what)
+            model.load_state_dict(content["weights"])
+            load_optimizer(optimizer, content["optimizer"], self.path)
             torch.set_rng_state(content["random"])
             if "random_cuda" in content and model.device.type == "cuda":
                 torch.cuda.set_rng_state(content["random_cuda"], model.device)
-            before, best = content["flags"], content["best"]
         except UserError:
             raise
         except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
-            reason = " ".join(str(error).split())[:150]
-            raise UserError(f"{self.path} is no checkpoint of this run ({reason}); delete it to start anew") from None
+            told = " ".join(str(error).split())[:150]
+            raise UserError(f"{self.path} is no checkpoint of this run ({told}); delete it to start anew") from None
         self.epoch = len(history)
         changed = [f"--{k} {before.get(k)} -> {v}" for k, v in self.flags.items() if before.get(k) != v]
         return best, history, changed
@@ -89,3 +93,19 @@ def shaping_flags(args: Namespace) -> dict[str, Any]:
     """The flags that shape the weights, with their values."""
     plain = (str, int, float)
     return {k: v for k, v in sorted(vars(args).items()) if k not in NOT_SHAPING and isinstance(v, plain)}
+
+
+def data_facts(dataset: Dataset) -> dict[str, Any]:
+    """What a file of weights keeps of the data they were trained on: a fingerprint, and counts that people know."""
+    rows = {split: len(getattr(dataset, split)) for split in ("train", "dev", "test")}
+    return {"fingerprint": dataset.fingerprint, "users": dataset.n_users - 1, "items": dataset.n_items - 1, **rows}
+
+
+def check_data(before: dict[str, Any], now: dict[str, Any], path: Path) -> None:
+    """Raises UserError, which says what differs, unless both `data_facts` are of the same data."""
+    if before == now:
+        return
+    told = [f"{name} {before.get(name)} -> {value}" for name, value in now.items() if before.get(name) != value]
+    raise UserError(
+        f"{path} is of other data ({', '.join(told)}): give the data it was trained on, or start anew without --load 1"
+    )

@@ -50,8 +50,6 @@ class Training:
         self.best, self.history, changed = self.checkpoint.load(self.model, self.optimizer)
         self.history.main_metric = self.args.main_metric
         self.history.values()
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.args.lr
         logging.info("Resume after epoch %d from %s", len(self.history), self.checkpoint.path)
         if changed:
             logging.warning("Resumed with other flags: %s", ", ".join(changed))

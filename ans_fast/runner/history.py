@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -25,7 +26,6 @@ class History:
     seconds: list[list[float]] = field(default_factory=list)
     first_spread: float | None = None
     total_seconds: float = 0.0
-    stopped: bool = False
 
     def __len__(self) -> int:
         return len(self.losses)
@@ -36,8 +36,20 @@ class History:
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> History:
-        """Of what `as_dict` gave."""
-        return cls(**content)
+        """Of what `as_dict` gave. Raises ValueError or TypeError where a value is of another kind or not finite."""
+        history = cls(**content)
+        metrics = [*history.dev, *history.test.values()]
+        numbers = [*history.losses, *(s for pair in history.seconds for s in pair), history.total_seconds]
+        if (
+            not len(history.losses) == len(history.dev) == len(history.seconds)
+            or any(result.keys() != history.dev[0].keys() for result in history.dev)
+            or any(len(pair) != 2 for pair in history.seconds)
+            or not all(isinstance(x, float) and math.isfinite(x) for x in numbers)
+            or not all(isinstance(x, float) for result in metrics for x in result.values())  # AUC of one class is NaN
+            or not isinstance(history.first_spread, float | None)
+        ):
+            raise ValueError("its history is damaged")
+        return history
 
     def add(self, loss: float, dev: dict[str, float], train_seconds: float, eval_seconds: float) -> None:
         """An epoch more."""

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from ans_fast.errors import UserError, reason
+from ans_fast.files import check_outputs, output_file
 
 
 @dataclass(frozen=True)
 class Paths:
-    """log: the log; weights: the best weights; checkpoint: the state to go on from; folder: predictions and results."""
+    """log: the log; weights: the best weights; checkpoint: the state to go on from; folder: predictions and results;
+    curves: the folder of TensorBoard's curves, if they are asked for."""
 
     log: Path
     weights: Path
     checkpoint: Path
     folder: Path
+    curves: Path | None
 
     @classmethod
     def of(cls, args: argparse.Namespace) -> Paths:
@@ -26,12 +31,39 @@ class Paths:
         full_name, name = args.model_name + args.model_mode, run_name(args)
         log = Path(args.log_file or f"../log/{full_name}/{name}.txt")
         weights = Path(args.model_path or f"../model/{full_name}/{name}.pt")
-        if weights.is_dir():
-            raise UserError(f"--model_path must be a file, got the folder {weights}")
         folder = log.parent / log.name.removesuffix(".txt")
         if folder == log:
             folder = log.parent / f"{log.name}.d"
-        return cls(log, weights, weights.parent / f"{weights.name.removesuffix('.pt')}.resume.pt", folder)
+        checkpoint = weights.parent / f"{weights.name.removesuffix('.pt')}.resume.pt"
+        curves = Path(args.tensorboard, folder.name) if args.tensorboard else None
+        return cls(log, weights, checkpoint, folder, curves)
+
+    @property
+    def results(self) -> Path:
+        """Every figure of the run."""
+        return self.folder / "results.json"
+
+    @property
+    def drawing(self) -> Path:
+        """The picture of --plot."""
+        return self.folder / "curves.png"
+
+    def predictions(self, args: argparse.Namespace, split: str) -> Path:
+        """A split's predictions, by ReChorus's name."""
+        return self.folder / f"rec-{args.model_name}{args.model_mode}-{split}.csv"
+
+    def check_outputs(self, args: argparse.Namespace) -> None:
+        """Makes the folders and raises UserError unless all that the run will write can be written."""
+        output_file(self.log)
+        paths = [self.weights, self.checkpoint] if args.train else []
+        paths.append(self.results)
+        if args.save_final_results:
+            paths += [self.predictions(args, split) for split in ("dev", "test")]
+        if args.plot:
+            paths.append(self.drawing)
+        if self.curves:
+            paths.append(self.curves / "events")
+        check_outputs(paths)
 
 
 def run_name(args: argparse.Namespace) -> str:
@@ -41,37 +73,70 @@ def run_name(args: argparse.Namespace) -> str:
     return "__".join(parts).replace(" ", "__").replace("/", "_")
 
 
-class _File(logging.FileHandler):
-    """Ends the run where the log can't be written any more, as on a full disk."""
+class _Counting(logging.Handler):
+    """Counts the lines that could not be written, and lets the run go on. Where nobody reads its output any more, the
+    run ends."""
+
+    lost = 0
+    error: OSError | None = None
 
     def handleError(self, record: logging.LogRecord) -> None:
         error = sys.exc_info()[1]
-        if isinstance(error, OSError):
-            raise UserError(f"cannot write the log {self.baseFilename}: {reason(error)}") from None
-        super().handleError(record)
-
-
-class _Output(logging.StreamHandler):
-    """Ends the run where nobody reads its output any more."""
-
-    def handleError(self, record: logging.LogRecord) -> None:
-        if isinstance(sys.exc_info()[1], BrokenPipeError):
+        if isinstance(error, BrokenPipeError):
             raise  # what emit caught
-        super().handleError(record)
+        if not isinstance(error, OSError):
+            super().handleError(record)
+            return
+        self.lost, self.error = self.lost + 1, error
+
+    def check(self, name: str) -> None:
+        """Raises UserError where lines were lost."""
+        if self.error:
+            raise UserError(f"{self.lost} lines of the log could not be written to {name}: {reason(self.error)}")
 
 
-def start_logging(path: Path, level: int) -> None:
-    """Sends the root logger to the end of the file and to stdout. Raises UserError where the file can't be written."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        to_file = _File(path, encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"cannot write the log {path}: {reason(error)}") from None
-    to_file.setFormatter(logging.Formatter("%(levelname)s:%(name)s:%(message)s"))
-    root = logging.getLogger()
-    for handler in list(root.handlers):
-        root.removeHandler(handler)
-        handler.close()
-    root.setLevel(level)
-    root.addHandler(to_file)
-    root.addHandler(_Output(sys.stdout))
+class _File(_Counting, logging.FileHandler):
+    def check(self, name: str) -> None:
+        super().check(name)
+        if not os.fstat(self.stream.fileno()).st_nlink:
+            raise UserError(f"the log {name} was removed while the run wrote it")
+
+
+class _Output(_Counting, logging.StreamHandler):
+    pass
+
+
+class Log:
+    """Sends the root logger to the end of the file and to stdout while its block runs. Raises UserError where the file
+    can't be written."""
+
+    def __init__(self, path: Path, level: int):
+        self.path = path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self.file = _File(output_file(path), encoding="utf-8", errors="backslashreplace")
+        except OSError as error:
+            raise UserError(f"cannot write the log {path}: {reason(error)}") from None
+        self.file.setFormatter(logging.Formatter("%(levelname)s:%(name)s:%(message)s"))
+        self.output = _Output(sys.stdout)
+        root = logging.getLogger()
+        for handler in list(root.handlers):
+            root.removeHandler(handler)
+            handler.close()
+        root.setLevel(level)
+        root.addHandler(self.file)
+        root.addHandler(self.output)
+
+    def __enter__(self) -> Log:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for handler in (self.file, self.output):
+            logging.getLogger().removeHandler(handler)
+            with contextlib.suppress(OSError):  # of what a full disk does not take: told by `check`
+                handler.close()
+
+    def check(self) -> None:
+        """Raises UserError where lines were lost."""
+        self.file.check(str(self.path))
+        self.output.check("stdout")

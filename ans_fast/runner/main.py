@@ -8,7 +8,6 @@ import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from datetime import datetime
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -22,11 +21,11 @@ from ans_fast.models.base import Recommender
 from ans_fast.models.files import load_tensors, save_tensors
 from ans_fast.models.rows import Rows
 from ans_fast.runner import arguments, summary
-from ans_fast.runner.checkpoint import Checkpoint
+from ans_fast.runner.checkpoint import Checkpoint, check_data
 from ans_fast.runner.curves import Curves
 from ans_fast.runner.evaluate import Evaluator, make_evaluator
 from ans_fast.runner.fit import Training
-from ans_fast.runner.logs import Paths, start_logging
+from ans_fast.runner.logs import Log, Paths
 from ans_fast.runner.metrics import format_metrics
 from ans_fast.runner.predictions import write_predictions
 from ans_fast.runner.results import draw_curves, require_matplotlib, write_results
@@ -44,11 +43,20 @@ def run(argv: Sequence[str]) -> int:
     if args.plot:
         require_matplotlib()
     paths = Paths.of(args)
-    curves = Curves(Path(args.tensorboard, paths.folder.name) if args.tensorboard else None)
+    curves = Curves(paths.curves)
     device = _device(args)
     torch.manual_seed(args.random_seed)
     dataset = _load(args)
-    start_logging(paths.log, args.verbose)
+    paths.check_outputs(args)
+    with Log(paths.log, args.verbose) as log:
+        status = _train_and_evaluate(args, paths, dataset, device, curves, began)
+        log.check()
+    return status
+
+
+def _train_and_evaluate(
+    args: Namespace, paths: Paths, dataset: Dataset, device: torch.device, curves: Curves, began: float
+) -> int:
     _log_start(args)
     graph = BipartiteGraph(dataset.clicks.users, dataset.clicks.items, dataset.n_users, dataset.n_items)
     args.first_item = 1
@@ -61,7 +69,7 @@ def run(argv: Sequence[str]) -> int:
     if args.mode == "TopK":
         logging.info("Ranked: %s", evaluators["test"].ranks)
 
-    checkpoint = Checkpoint(paths.checkpoint, args)
+    checkpoint = Checkpoint(paths.checkpoint, args, dataset)
     training = Training(model, rows, evaluators["dev"], evaluators["test"], args, checkpoint, curves.add)
     _before(training, evaluators["test"], args, paths)
     seconds = {"start": perf_counter() - began}
@@ -75,9 +83,9 @@ def run(argv: Sequence[str]) -> int:
     seconds["total"] = perf_counter() - began
     curves.close(results, training.history.best_epoch)
     facts = {"parameters": sum(p.numel() for p in model.parameters()), "backend": summary.backend_name(device)}
-    write_results(paths.folder / "results.json", args, training.history, results, seconds, facts)
+    write_results(paths.results, args, training.history, results, seconds, facts)
     if args.plot:
-        draw_curves(paths.folder / "curves.png", training.history, paths.folder.name)
+        draw_curves(paths.drawing, training.history, paths.folder.name)
     logging.info("%s%s END: %s %s", os.linesep, "-" * 45, _now(), "-" * 45)
     return 130 if training.interrupted else 0
 
@@ -122,7 +130,12 @@ def _before(training: Training, test: Evaluator, args: Namespace, paths: Paths) 
     if args.train and paths.checkpoint.exists():
         training.resume()
         return
+    if args.train and not paths.weights.exists():
+        logging.info("Nothing to load: neither %s nor %s exists; starts anew", paths.checkpoint, paths.weights)
+        return
     content = load_tensors(paths.weights)
+    if "data" in content:
+        check_data(content["data"], training.checkpoint.data, paths.weights)
     model.load_weights(content.get("weights", content), paths.weights)
     logging.info("Load model from %s", paths.weights)
 
@@ -131,7 +144,7 @@ def _take_best(training: Training, paths: Paths) -> None:
     history = training.history
     best = history.best_epoch
     training.model.load_state_dict(training.best)
-    save_tensors(paths.weights, training.model.content())
+    save_tensors(paths.weights, {**training.model.content(), "data": training.checkpoint.data})
     dev = format_metrics(history.dev[best - 1])
     logging.info("%sBest Iter(dev)=%5d\t dev=(%s) [%.1f s] ", os.linesep, best, dev, history.total_seconds)
 
@@ -147,7 +160,7 @@ def _after(model: Recommender, evaluators: dict[str, Evaluator], args: Namespace
     logging.info(summary.result_table(results))
     if args.save_final_results:
         for split, evaluator in evaluators.items():
-            path = paths.folder / f"rec-{args.model_name}{args.model_mode}-{split}.csv"
+            path = paths.predictions(args, split)
             write_predictions(path, evaluator, state, args.sep)
             logging.info("Saved %s predictions to %s", split, path)
     return results

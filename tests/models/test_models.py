@@ -63,7 +63,7 @@ def test_load_errors(graph, tmp_path):
     with pytest.raises(UserError, match="no such file"):
         models.load(tmp_path / "none.pt")
     (tmp_path / "text.pt").write_text("hello")
-    with pytest.raises(UserError, match="damaged or was not written by ans_fast"):
+    with pytest.raises(UserError, match="damaged or holds no weights"):
         models.load(tmp_path / "text.pt")
     torch.save({"a": 1}, tmp_path / "other.pt")
     with pytest.raises(UserError, match="does not hold a model that ans_fast saved"):

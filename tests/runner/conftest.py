@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import subprocess
@@ -10,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -49,11 +49,7 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (data / "shown" / f"{split}.csv").write_text("\n".join(["user_id\titem_id\ttime\tlabel", *rows, ""]))
     (tmp_path / "src").mkdir()
     monkeypatch.chdir(tmp_path / "src")
-    yield tmp_path
-    for handler in list(logging.getLogger().handlers):
-        if isinstance(handler, logging.FileHandler):
-            logging.getLogger().removeHandler(handler)
-            handler.close()
+    return tmp_path
 
 
 def write(path: Path, header: str, users: np.ndarray, items: np.ndarray, *extra: list[str]) -> None:
@@ -81,17 +77,15 @@ def go(work: Path, capsys: pytest.CaptureFixture) -> Callable[..., tuple[int, st
 def start(work: Path) -> Iterator[Callable[..., subprocess.Popen]]:
     """Starts the command line in a process of its own."""
 
-    def call(*flags: str) -> subprocess.Popen:
+    def call(*flags: str, **options: Any) -> subprocess.Popen:
         env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
         command = [sys.executable, "-m", "ans_fast.run", *flags]
-        process = subprocess.Popen(
-            command,
-            env=env,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # a background job may ignore it
-        )
+        usual = {
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.PIPE,
+            "preexec_fn": partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # a background job may ignore it
+        }
+        process = subprocess.Popen(command, env=env, text=True, **{**usual, **options})
         started.append(process)
         return process
 

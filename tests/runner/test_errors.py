@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import re
+import resource
+import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
+
+from ans_fast.models.files import load_tensors
 
 TOP = "--path ../data --dataset top --epoch 2 --batch_size 64 --emb_size 8".split()
 
@@ -30,8 +37,8 @@ CASES = {
     "huge seed": (["--random_seed", str(2**70)], "argument --random_seed: expected an integer"),
     "missing value": (["--lr"], "argument --lr: expected one argument"),
     "no such data": (["--dataset", "topp"], "no data set 'topp'"),
-    "folder for weights": (["--model_path", "."], "--model_path must be a file, got the folder ."),
-    "nothing to load": (["--load", "1"], "no such file"),
+    "folder for weights": (["--model_path", "."], "cannot write .: is a directory"),
+    "nothing to load": (["--load", "1", "--train", "0"], "no such file"),
 }
 
 
@@ -63,11 +70,66 @@ def test_nobody_reads_the_output(start):
     assert process.stderr.read() == ""
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="has no /dev/full")
-def test_full_disk(start):
-    process = start(*TOP, "--log_file", "/dev/full", "--model_path", "weights.pt")
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="has no /dev/full")
+def test_full_stdout(start):
+    """The run goes on, and its end tells."""
+    with open("/dev/full", "w") as full:
+        process = start(*TOP, "--log_file", "log.txt", stdout=full)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert re.fullmatch(r"error: \d+ lines of the log could not be written to stdout: no space left on device\n", err)
+    assert " END: " in Path("log.txt").read_text()
+    assert Path("log/results.json").exists()
+
+
+def test_closed_stdout(start):
+    process = start(*TOP, "--log_file", "log.txt", preexec_fn=lambda: os.close(1))
     _, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (2, "error: cannot write the log /dev/full: no space left on device\n")
+    assert process.returncode == 2
+    assert re.fullmatch(r"error: \d+ lines of the log could not be written to stdout: bad file descriptor\n", err)
+    assert " END: " in Path("log.txt").read_text()
+
+
+@pytest.mark.parametrize("kib", [1, 4, 12, 40])
+def test_full_disk(start, kib):
+    """A limit on the size of files stops the log, the predictions or the checkpoint, whichever is first too large."""
+    limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (kib << 10, kib << 10))
+    process = start(*TOP, "--log_file", "log.txt", "--model_path", "weights.pt", "--epoch", "9", preexec_fn=limit)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == (2 if kib < 40 else 0), err
+    assert re.fullmatch(r"(error: .*(cannot|could not) .*: file too large\n)?", err)
+    assert not list(Path().rglob(".*.tmp"))
+    for path in Path().glob("*.pt"):
+        load_tensors(path)
+
+
+def test_last_good_checkpoint_stays_on_a_full_disk(start, go):
+    flags = [*TOP, "--model_name", "BPRMF", "--model_path", "weights.pt"]
+    assert go(*flags)[0] == 0
+    before = Path("weights.resume.pt").read_bytes()
+    half = len(before) // 2
+    limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (half, half))
+    process = start(*flags, "--load", "1", "--epoch", "4", preexec_fn=limit)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (2, "error: cannot write weights.resume.pt: file too large\n")
+    assert Path("weights.resume.pt").read_bytes() == before
+
+
+def test_log_removed_during_the_run(start):
+    process = start(*TOP, "--log_file", "logs/log.txt", "--model_path", "weights.pt", "--epoch", "20")
+    for line in process.stdout:
+        if line.startswith("Epoch 1 "):
+            break
+    shutil.rmtree("logs")
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (2, "error: the log logs/log.txt was removed while the run wrote it\n")
+
+
+@pytest.mark.parametrize("flag", ["--log_file", "--model_path"])
+def test_what_is_no_file_is_refused_before_training(go, flag):
+    os.mkfifo("pipe")
+    status, out, err = go(*TOP, flag, "pipe")
+    assert (status, out, err) == (2, "", "error: cannot write pipe: is a named pipe\n")
 
 
 def test_help_is_grouped_and_shows_defaults(go, capsys):
