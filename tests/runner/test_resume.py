@@ -15,7 +15,7 @@ import torch
 from ans_fast.errors import UserError
 from ans_fast.models.files import load_tensors, save_tensors
 
-KILLS = int(os.environ.get("ANS_FAST_KILLS", "6"))  # of each of the two runs
+KILLS = int(os.environ.get("ANS_FAST_KILLS", "3"))  # of each of the two runs
 RUN = (
     "--path ../data --dataset top --epoch 12 --early_stop 0 --batch_size 8 --emb_size 8 --save_final_results 0".split()
 )
