@@ -14,10 +14,10 @@ from ans_fast.flag_types import layers, non_negative, size, switch
 from ans_fast.graph import BipartiteGraph
 from ans_fast.models import losses
 from ans_fast.models.dot_product import DotProduct
-from ans_fast.models.encoders import ENCODERS
-from ans_fast.models.gather import distinct, products, rows_at
-from ans_fast.models.node_table import NodeTable
 from ans_fast.models.rows import Rows
+from ans_fast.nn.encoders import ENCODERS
+from ans_fast.nn.gather import distinct, products, rows_at
+from ans_fast.nn.node_table import NodeTable
 
 
 class ANS(DotProduct):

@@ -14,12 +14,12 @@ from ans_fast import ops
 from ans_fast.errors import UserError
 from ans_fast.flag_types import Integer, layers, non_negative, positive_int, share, size
 from ans_fast.graph import BipartiteGraph
-from ans_fast.models.attention import Pairs, attend
 from ans_fast.models.dot_product import DotProduct
-from ans_fast.models.gather import products, rows_at
-from ans_fast.models.log_sums import mean_log_sum
-from ans_fast.models.node_table import NodeTable
 from ans_fast.models.rows import Rows
+from ans_fast.nn.attention import Pairs, attend
+from ans_fast.nn.gather import products, rows_at
+from ans_fast.nn.log_sums import mean_log_sum
+from ans_fast.nn.node_table import NodeTable
 
 FIX_STEPS = 10  # batches that share a masked graph
 

@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ans_fast import ops
 from ans_fast.errors import UserError
 from ans_fast.graph import BipartiteGraph
 from ans_fast.models import files, losses
-from ans_fast.models.node_table import name_tables
 from ans_fast.models.rows import Query, Rows
 from ans_fast.models.training import NotFinite, make_optimizer, train_epoch
+from ans_fast.nn.node_table import name_tables
+from ans_fast.sampling.uniform import Uniform
 
 if TYPE_CHECKING:
     from argparse import _ArgumentGroup
@@ -70,6 +70,7 @@ class Recommender(nn.Module):
             raise UserError(f"loss_n must be one of {', '.join(losses.LOSSES[mode])} in {mode} mode, got {loss_n!r}")
         self.graph, self.mode, self.loss_n, self.num_neg, self.first_item = graph, mode, loss_n, num_neg, first_item
         self.terms: dict[str, Tensor] = {}
+        self.sampler = Uniform(first_item)
         name_tables(self)
 
     # --- for the command line ---
@@ -140,17 +141,7 @@ class Recommender(nn.Module):
 
     def draw_negatives(self, users: Tensor) -> Tensor:
         """int64 [B, num_neg] of items that the users have not clicked."""
-        return self.uniform_negatives(users, self.num_neg)
-
-    def uniform_negatives(self, users: Tensor, n: int) -> Tensor:
-        """int64 [B, n] of items that the users have not clicked, drawn uniformly."""
-        try:
-            return ops.sample_negatives(self.graph, users, n, first_item=self.first_item)
-        except (RuntimeError, ValueError) as error:
-            reason = str(error).splitlines()[0]
-            if "has clicked every item" in reason:
-                raise UserError(f"{reason}; leave this user out of train.csv") from None
-            raise
+        return self.sampler(self.graph, users, self.num_neg)
 
     # --- training ---
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from ans_fast.graph import BipartiteGraph
-from ans_fast.models.negatives import WithNegatives
-from ans_fast.models.node_table import NodeTable
+from ans_fast.models.encoded import Encoded
+from ans_fast.nn.encoders import BPRMFEncoder
+from ans_fast.nn.node_table import NodeTable
 
 
-class BPRMF(WithNegatives):
+class BPRMF(Encoded):
     """ "BPR: Bayesian Personalized Ranking from Implicit Feedback" (Rendle et al., UAI 2009).
 
     Args:
-        graph: who clicked what. emb_size: D. training: see WithNegatives.
+        graph: who clicked what. emb_size: D. training: see Encoded.
     """
 
     name = "BPRMF"
@@ -23,11 +24,6 @@ class BPRMF(WithNegatives):
 
     def __init__(self, graph: BipartiteGraph, emb_size: int = 64, **training: Any):
         super().__init__(graph, emb_size, **training)
+        self.encoder = BPRMFEncoder(0, emb_size)
         self.table = NodeTable(graph, emb_size, ("u_embeddings.weight", "i_embeddings.weight"))
         nn.init.normal_(self.table.weight, std=0.01)
-
-    def hops(self) -> Tensor:
-        return self.table.weight[:, None]
-
-    def nodes(self) -> Tensor:
-        return self.table.weight

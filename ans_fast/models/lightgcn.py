@@ -5,22 +5,22 @@ from __future__ import annotations
 from argparse import _ArgumentGroup
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
-from ans_fast import ops
 from ans_fast.flag_types import layers
 from ans_fast.graph import BipartiteGraph
-from ans_fast.models.negatives import WithNegatives
-from ans_fast.models.node_table import NodeTable
+from ans_fast.models.encoded import Encoded
+from ans_fast.nn.encoders import LightGCNEncoder
+from ans_fast.nn.node_table import NodeTable
 
 
-class LightGCN(WithNegatives):
+class LightGCN(Encoded):
     """ "LightGCN: Simplifying and Powering Graph Convolution Network for Recommendation" (He et al., SIGIR 2020).
 
     A node's vector is the mean of its embedding and of its n_layers propagated ones.
 
     Args:
-        graph: who clicked what. emb_size: D. n_layers: hops; 0 is matrix factorisation. training: see WithNegatives.
+        graph: who clicked what. emb_size: D. n_layers: hops; 0 is matrix factorisation. training: see Encoded.
     """
 
     name = "LightGCN"
@@ -29,6 +29,7 @@ class LightGCN(WithNegatives):
     def __init__(self, graph: BipartiteGraph, emb_size: int = 64, n_layers: int = 3, **training: Any):
         super().__init__(graph, emb_size, **training)
         self.n_layers = n_layers
+        self.encoder = LightGCNEncoder(n_layers, emb_size)
         names = ("encoder.embedding_dict.user_emb", "encoder.embedding_dict.item_emb")
         self.table = NodeTable(graph, emb_size, names)
         for part in self.table.parts():
@@ -40,12 +41,3 @@ class LightGCN(WithNegatives):
             "--n_layers", type=layers, default=3, help="graph convolution layers; 0 is matrix factorisation"
         )
         super().add_arguments(group)
-
-    def hops(self) -> Tensor:
-        return ops.propagate(self.table.weight, self.graph, self.n_layers)
-
-    def nodes(self) -> Tensor:
-        return ops.propagate_mean(self.table.weight, self.graph, self.n_layers)
-
-    def rows(self, ids: Tensor) -> Tensor:
-        return ops.propagate_mean(self.table.weight, self.graph, self.n_layers, ids)

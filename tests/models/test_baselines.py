@@ -13,8 +13,8 @@ from ans_fast import BipartiteGraph
 from ans_fast.data import load
 from ans_fast.errors import UserError
 from ans_fast.models import by_name
-from ans_fast.models.item_relations import ItemRelations
 from ans_fast.models.rows import Query
+from ans_fast.nn.item_relations import ItemRelations
 from ans_fast.runner.arguments import parse
 from ans_fast.runner.main import run
 

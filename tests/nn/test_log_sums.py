@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ans_fast.models import log_sums
-from ans_fast.models.log_sums import mean_log_sum
+from ans_fast.nn import log_sums
+from ans_fast.nn.log_sums import mean_log_sum
 
 
 @pytest.mark.parametrize("at_once", [1, 50, 1 << 20])

@@ -1,9 +1,8 @@
-"""Ways to choose negatives for models that score by products."""
+"""Models whose vectors an encoder makes, with a choice of negatives."""
 
 from __future__ import annotations
 
 from argparse import Namespace, _ArgumentGroup
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,10 +15,11 @@ from ans_fast.models import losses
 from ans_fast.models.ans import ANS
 from ans_fast.models.base import Recommender
 from ans_fast.models.dot_product import DotProduct
-from ans_fast.models.gather import products, rows_at
-from ans_fast.models.hard_negatives import DENS, DNS, MixGCF
-from ans_fast.models.popular_items import PopularItems
 from ans_fast.models.rows import Rows
+from ans_fast.nn.encoders import Encoder
+from ans_fast.nn.gather import products, rows_at
+from ans_fast.nn.node_table import NodeTable
+from ans_fast.sampling import DENS, DNS, MixGCF, Popularity
 
 if TYPE_CHECKING:
     from ans_fast.data import Dataset
@@ -33,8 +33,10 @@ SAMPLINGS = {  # choices, and the flags that they look at
 }
 
 
-class WithNegatives(DotProduct):
-    """A model with a choice of negatives in TopK mode. A subclass gives `hops`; vectors are their mean.
+class Encoded(DotProduct):
+    """A model with a choice of negatives in TopK mode, whose vectors are the mean of what an encoder makes of a table.
+
+    A subclass gives the `table` and the `encoder`.
 
     For each clicked item num_neg negatives are chosen:
 
@@ -42,7 +44,7 @@ class WithNegatives(DotProduct):
       Feedback", Rendle et al., UAI 2009).
     - popularity (PNS): such an item by clicks^0.75 ("Distributed Representations of Words and Phrases and their
       Compositionality", Mikolov et al., NIPS 2013).
-    - DNS, MixGCF, DENS: of n_candidates uniform ones the hardest, each by its paper: see `hard_negatives`.
+    - DNS, MixGCF, DENS: of n_candidates uniform ones the hardest, each by its paper.
 
     Augmented negative sampling replaces the whole loss. It is a model of its own, `ANS`, with the class's name as its
     base_model; the command line's --negative_sampling ANS makes that.
@@ -53,6 +55,9 @@ class WithNegatives(DotProduct):
         dens_gamma, dens_warmup: weight of the tasks of DENS; epochs until it is at its hardest.
         training: see Recommender.
     """
+
+    table: NodeTable
+    encoder: Encoder
 
     def __init__(
         self,
@@ -75,10 +80,13 @@ class WithNegatives(DotProduct):
             )
         self.emb_size, self.negative_sampling, self.n_candidates = emb_size, negative_sampling, n_candidates
         self.dens_gamma, self.dens_warmup = dens_gamma, dens_warmup
-        dens = partial(DENS, emb_size, dens_gamma, dens_warmup * graph.n_edges)
-        makers = {"DNS": DNS, "MixGCF": MixGCF, "DENS": dens}
-        self.hard = makers[negative_sampling]() if negative_sampling in makers else None
-        self.popular = PopularItems(graph, self.first_item) if negative_sampling == "popularity" else None
+        self.hard: DNS | None = None
+        if negative_sampling == "popularity":
+            self.sampler = Popularity(graph, self.first_item)
+        elif negative_sampling == "DENS":
+            self.hard = DENS(emb_size, dens_gamma, dens_warmup * graph.n_edges)
+        elif negative_sampling != "uniform":
+            self.hard = {"DNS": DNS, "MixGCF": MixGCF}[negative_sampling]()
 
     @classmethod
     def add_arguments(cls, group: _ArgumentGroup) -> None:
@@ -119,14 +127,13 @@ class WithNegatives(DotProduct):
 
     def hops(self) -> Tensor:
         """The vectors of all nodes hop by hop [N, H, D], with gradients."""
-        raise NotImplementedError
+        return self.encoder(self.table.weight, self.graph)
 
     def nodes(self) -> Tensor:
-        return self.hops().mean(1)
+        return self.encoder.mean(self.table.weight, self.graph)
 
-    def draw_negatives(self, users: Tensor) -> Tensor:
-        uniform = super().draw_negatives(users)
-        return uniform if self.popular is None else self.popular(users, uniform)
+    def rows(self, ids: Tensor) -> Tensor:
+        return self.encoder.mean(self.table.weight, self.graph, ids)
 
     def loss(self, batch: Rows) -> Tensor:
         if self.hard is None:
@@ -145,7 +152,7 @@ class WithNegatives(DotProduct):
         """The rows of clicks users int64 [B], items int64 [B] and of the negatives chosen for them, with gradients:
         [B, H, D], [B, H, D] and [B, K, H, D]."""
         n_users, n_hops = self.graph.n_users, hops.shape[1]
-        candidates = self.uniform_negatives(users, self.num_neg * self.n_candidates)
+        candidates = self.sampler(self.graph, users, self.num_neg * self.n_candidates)
         with torch.no_grad():
             item_hops = hops[n_users:]
             u, p = hops.index_select(0, users), item_hops.index_select(0, items)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from ans_fast import ops
-from ans_fast.models.gather import rows_at
+from ans_fast.nn.gather import rows_at
 
 
 def last_states(unit: nn.GRU, table: Tensor, ids: Tensor, sizes: list[int], n_rows: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""What makes hops of a node table: the bases that augmented negative sampling trains."""
+"""What makes hops of a node table."""
 
 from __future__ import annotations
 
@@ -10,8 +10,12 @@ from ans_fast import ops
 from ans_fast.graph import BipartiteGraph
 
 
-class LightGCNEncoder(nn.Module):
-    """ "LightGCN" (He et al., SIGIR 2020): the embedding and its n_layers propagated ones."""
+class Encoder(nn.Module):
+    """A subclass gives `forward`: what it makes of a node table.
+
+    Args:
+        n_layers: H − 1, hops beyond the embedding. emb_size: D.
+    """
 
     def __init__(self, n_layers: int, emb_size: int):
         super().__init__()
@@ -19,21 +23,38 @@ class LightGCNEncoder(nn.Module):
 
     def forward(self, table: Tensor, graph: BipartiteGraph, nodes: Tensor | None = None) -> Tensor:
         """The table [N, D] -> the hops [R, H, D] of nodes int64 [R]; None: of all N."""
-        return ops.propagate(table, graph, self.n_layers, nodes)
+        raise NotImplementedError
+
+    def mean(self, table: Tensor, graph: BipartiteGraph, nodes: Tensor | None = None) -> Tensor:
+        """The mean of a node's hops: [R, D]."""
+        return self(table, graph, nodes).mean(1)
 
     def own_loss(self, table: Tensor, graph: BipartiteGraph, users: Tensor, items: Tensor) -> Tensor | None:
-        """What the base adds to the loss of clicks users int64 [B], items int64 [B]; None if nothing."""
+        """What the encoder adds to the loss of clicks users int64 [B], items int64 [B]; None if nothing."""
         return None
 
 
-class BPRMFEncoder(LightGCNEncoder):
+class LightGCNEncoder(Encoder):
+    """ "LightGCN" (He et al., SIGIR 2020): the embedding and its n_layers propagated ones."""
+
+    def forward(self, table: Tensor, graph: BipartiteGraph, nodes: Tensor | None = None) -> Tensor:
+        return ops.propagate(table, graph, self.n_layers, nodes)
+
+    def mean(self, table: Tensor, graph: BipartiteGraph, nodes: Tensor | None = None) -> Tensor:
+        return ops.propagate_mean(table, graph, self.n_layers, nodes)
+
+
+class BPRMFEncoder(Encoder):
     """Matrix factorisation ("BPR", Rendle et al., UAI 2009): the embedding alone."""
 
     def forward(self, table: Tensor, graph: BipartiteGraph, nodes: Tensor | None = None) -> Tensor:
-        return (table if nodes is None else table.index_select(0, nodes))[:, None]
+        return self.mean(table, graph, nodes)[:, None]
+
+    def mean(self, table: Tensor, graph: BipartiteGraph, nodes: Tensor | None = None) -> Tensor:
+        return table if nodes is None else table.index_select(0, nodes)
 
 
-class NGCFEncoder(LightGCNEncoder):
+class NGCFEncoder(Encoder):
     """ "Neural Graph Collaborative Filtering" (Wang et al., SIGIR 2019), without dropout.
 
     With e a layer's vectors and a = D^-1/2 A D^-1/2 e, the next layer's are LeakyReLU((e + a) W1 + (e ⊙ a) W2 + b), and

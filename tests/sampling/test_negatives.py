@@ -9,7 +9,7 @@ from ans_fast import ops
 from ans_fast.errors import UserError
 from ans_fast.graph import BipartiteGraph
 from ans_fast.models import ANS, BPRMF, LightGCN, Recommender
-from ans_fast.models.negatives import SAMPLINGS
+from ans_fast.models.encoded import SAMPLINGS
 from ans_fast.models.rows import Rows
 from ans_fast.runner.arguments import parse
 from ans_fast.runner.main import run
@@ -188,7 +188,7 @@ def test_popular_items_survive_moves_and_files(graph, tmp_path):
     loaded = Recommender.load(tmp_path / "model.pt")
     torch.manual_seed(3)
     assert torch.equal(loaded.draw_negatives(users), drawn)
-    assert all(buffer.device.type == "meta" for buffer in model.to_device("meta").popular.buffers())
+    assert all(buffer.device.type == "meta" for buffer in model.to_device("meta").sampler.buffers())
 
 
 def test_popular_items_of_an_empty_graph():

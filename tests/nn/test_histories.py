@@ -10,7 +10,7 @@ import torch
 
 from ans_fast.data import Dataset, Interactions, TopKSplit
 from ans_fast.data.dataset import Labelled
-from ans_fast.models.histories import SPLITS, histories
+from ans_fast.nn.histories import SPLITS, histories
 
 
 def split(rng: np.random.Generator, n: int, begin: int) -> TopKSplit:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ans_fast.models.recurrent import last_states
+from ans_fast.nn.recurrent import last_states
 
 
 def literal_states(unit: nn.GRU, table: Tensor, sequences: list[Tensor]) -> Tensor:

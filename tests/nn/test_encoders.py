@@ -7,7 +7,7 @@ import torch
 
 from ans_fast.errors import UserError
 from ans_fast.models import ANS
-from ans_fast.models.encoders import ENCODERS, without_some
+from ans_fast.nn.encoders import ENCODERS, without_some
 from tests.conftest import random_graph
 
 

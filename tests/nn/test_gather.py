@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ans_fast.models.gather import distinct, products, products_with_first
+from ans_fast.nn.gather import distinct, products, products_with_first
 
 
 @pytest.mark.parametrize("n", [0, 1, 5])

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ans_fast.models.attention import EXPONENT, Pairs, attend
+from ans_fast.nn.attention import EXPONENT, Pairs, attend
 
 
 def random_pairs(n_nodes: int, n_pairs: int, device: str = "cpu") -> Pairs:

@@ -1,4 +1,4 @@
-"""Hard negatives: of many candidates, the ones that the model itself scores highest at the moment."""
+"""Negatives that are hard by the factors that matter to the user."""
 
 from __future__ import annotations
 
@@ -7,49 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ans_fast import ops
-from ans_fast.models.gather import products
-
-
-class DNS(nn.Module):
-    """ "Optimizing Top-N Collaborative Filtering via Dynamic Negative Item Sampling" (Zhang et al., SIGIR 2013).
-
-    The candidate with the highest score is the negative. Of a node it sees the one vector that ranks, so H is 1.
-
-    In shapes: B clicks, K negatives for each, M candidates for a negative, H hops, D values a vector.
-    """
-
-    hop_by_hop = False
-
-    def choose(self, u: Tensor, p: Tensor, item_hops: Tensor, candidates: Tensor) -> Tensor:
-        """Which candidate gives each hop of a negative, without gradients.
-
-        Args: u, p: [B, H, D], the clicks' users and items. item_hops: [n_items, H, D]. candidates: int64 [B, K, M].
-        Returns: items, int64 [B, K, H].
-        """
-        return ops.hardest_negatives(u.mean(1, keepdim=True).expand_as(u), item_hops, candidates)
-
-    def negatives(self, p: Tensor, n: Tensor) -> Tensor:
-        """What the rows of chosen items n [B, K, H, D] become beside the clicked item's p [B, H, D]."""
-        return n
-
-    def own_loss(self, u: Tensor, p: Tensor, n: Tensor) -> Tensor | None:
-        """What is added to the loss; None if nothing."""
-        return None
-
-
-class MixGCF(DNS):
-    """ "MixGCF: An Improved Training Method for Graph Neural Network-based Recommender Systems" (Huang et al.,
-    KDD 2021).
-
-    Hop by hop, the candidates move a random share of the way to the clicked item, and the highest-scored gives its
-    vector to a synthetic negative. The share is one for all candidates, so the highest-scored was so before.
-    """
-
-    hop_by_hop = True
-
-    def negatives(self, p: Tensor, n: Tensor) -> Tensor:
-        share = torch.rand(*n.shape[:3], 1, device=n.device)
-        return torch.lerp(n, p[:, None], share)
+from ans_fast.nn.gather import products
+from ans_fast.sampling.dns import DNS
 
 
 class DENS(DNS):
