@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ans_fast.errors import UserError
 
@@ -38,6 +41,32 @@ def build_info() -> dict[str, Any]:
     cuda (version or None), cuda_architectures (such as ["80", "90+PTX"]).
     """
     return _C.build_info()
+
+
+def register_fake(name: str) -> Callable[[Callable], Callable]:
+    """Registers a function as what the operator `name` gives for tensors without memory.
+
+    torch also calls it where but some arguments are meta tensors. What it makes would then be memory that nobody has
+    written, so that is a ValueError.
+    """
+
+    def register(fake: Callable) -> Callable:
+        @functools.wraps(fake)
+        def checked(*inputs: Any) -> Any:
+            outputs = fake(*inputs)
+            made = outputs if isinstance(outputs, tuple) else (outputs,)
+            if any(_is_meta(value) for value in inputs) and not all(_is_meta(value) for value in made):
+                raise ValueError(f"{name}'s tensors must be on one device, got some on meta")
+            return outputs
+
+        torch.library.register_fake(f"ans_fast::{name}", checked)
+        return fake
+
+    return register
+
+
+def _is_meta(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.device.type == "meta"
 
 
 def _load_cuda() -> bool:

@@ -11,6 +11,7 @@ from ans_fast import reference
 from ans_fast.ops._backend import use_reference
 from ans_fast.ops._check import check_device, check_dtype, check_ids, check_kernels, check_row_dtype, check_shape
 from ans_fast.ops._derivatives import differentiable_once, refuse_tangents
+from ans_fast.ops._library import register_fake
 from ans_fast.ops._seed import seed_tensor
 from ans_fast.reference import AnsTerms
 
@@ -125,7 +126,7 @@ def _check_ranges(
     check_ids("neg_items", neg_items, item_hops.shape[0])
 
 
-@torch.library.register_fake("ans_fast::ans_terms_forward")
+@register_fake("ans_terms_forward")
 def _(user_hops: Tensor, *inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
     users, neg_items = inputs[5], inputs[7]
     pairs, hops, negatives = users.shape[0], user_hops.shape[1], neg_items.shape[1]
@@ -133,7 +134,7 @@ def _(user_hops: Tensor, *inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
     return sums.new_empty(4), users.new_empty(pairs, hops), sums.new_empty(pairs, hops, 3, negatives)
 
 
-@torch.library.register_fake("ans_fast::ans_terms_backward")
+@register_fake("ans_terms_backward")
 def _(grad_terms: Tensor, *inputs: Any) -> tuple[Tensor, ...]:
     return tuple(torch.empty_like(tensor) for tensor in inputs[:6])
 

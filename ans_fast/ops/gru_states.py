@@ -11,6 +11,7 @@ from ans_fast import reference
 from ans_fast.ops._backend import use_reference
 from ans_fast.ops._check import check_device, check_dtype, check_ids, check_shape
 from ans_fast.ops._derivatives import differentiable_once, refuse_tangents
+from ans_fast.ops._library import register_fake
 
 
 def gru_states(
@@ -101,14 +102,14 @@ def _check_sizes(sizes: list[int], n_ids: int, n_sequences: int) -> None:
         raise ValueError(f"sizes must add up to {n_ids} ids, got {sum(sizes)}")
 
 
-@torch.library.register_fake("ans_fast::gru_states")
+@register_fake("gru_states")
 def _(table: Tensor, ids: Tensor, sizes: Tensor, n_sequences: int, *parameters: Any) -> tuple[Tensor, ...]:
     size, saved = parameters[1].shape[1], ids.shape[0] if parameters[-1] else 0
     padded = (size + 15) // 16 * 16
     return table.new_empty(n_sequences, size), table.new_empty(saved, 4, padded), table.new_empty(saved, padded)
 
 
-@torch.library.register_fake("ans_fast::gru_states_backward")
+@register_fake("gru_states_backward")
 def _(
     grad: Tensor,
     gates: Tensor,

@@ -8,6 +8,7 @@ from torch import Tensor
 from ans_fast import reference
 from ans_fast.ops._backend import use_reference
 from ans_fast.ops._check import check_device, check_dtype, check_ids, check_kernels, check_row_dtype, check_shape
+from ans_fast.ops._library import register_fake
 
 
 def hardest_negatives(
@@ -74,7 +75,7 @@ def _check(
     check_device(user_rows.device, **floats, candidates=candidates)
 
 
-@torch.library.register_fake("ans_fast::hardest_negatives")
+@register_fake("hardest_negatives")
 def _(
     user_rows: Tensor,
     item_hops: Tensor,

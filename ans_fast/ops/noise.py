@@ -8,6 +8,7 @@ from torch import Tensor
 from ans_fast import reference
 from ans_fast.ops._backend import use_reference
 from ans_fast.ops._check import check_kernels
+from ans_fast.ops._library import register_fake
 from ans_fast.ops._seed import seed_tensor
 
 
@@ -34,6 +35,6 @@ def ans_noise(seed: int | Tensor | None, n_rows: int, dim: int, device: torch.de
     return torch.ops.ans_fast.ans_noise(seed, n_rows, dim)
 
 
-@torch.library.register_fake("ans_fast::ans_noise")
+@register_fake("ans_noise")
 def _(seed: Tensor, n_rows: int, dim: int) -> Tensor:
     return seed.new_empty(n_rows, dim, dtype=torch.float32)

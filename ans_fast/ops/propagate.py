@@ -21,6 +21,7 @@ from ans_fast.ops._check import (
     check_shape,
 )
 from ans_fast.ops._derivatives import linear
+from ans_fast.ops._library import register_fake
 
 
 def propagate(x: Tensor, graph: BipartiteGraph, n_layers: int, nodes: Tensor | None = None) -> Tensor:
@@ -91,17 +92,17 @@ def _only(nodes: Tensor | None, rows: Tensor) -> Tensor:
     return rows.index_select(0, nodes)
 
 
-@torch.library.register_fake("ans_fast::propagate")
+@register_fake("propagate")
 def _(x: Tensor, indptr: Tensor, indices: Tensor, scale: Tensor, n_layers: int, nodes: Tensor | None) -> Tensor:
     return x.new_empty(len(x if nodes is None else nodes), n_layers + 1, x.shape[1])
 
 
-@torch.library.register_fake("ans_fast::propagate_backward")
+@register_fake("propagate_backward")
 def _(grad: Tensor, indptr: Tensor, indices: Tensor, scale: Tensor, nodes: Tensor | None) -> Tensor:
     return grad.new_empty(len(scale), grad.shape[2])
 
 
-@torch.library.register_fake("ans_fast::propagate_mean")
+@register_fake("propagate_mean")
 def _(
     x: Tensor, indptr: Tensor, indices: Tensor, scale: Tensor, n_layers: int, nodes: Tensor | None, transposed: bool
 ) -> Tensor:

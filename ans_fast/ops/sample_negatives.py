@@ -9,6 +9,7 @@ from ans_fast import reference
 from ans_fast.graph import BipartiteGraph
 from ans_fast.ops._backend import use_reference
 from ans_fast.ops._check import check_dtype, check_graph_device, check_ids, check_kernels, check_shape
+from ans_fast.ops._library import register_fake
 from ans_fast.ops._seed import seed_tensor
 
 
@@ -52,7 +53,7 @@ def sample_negatives(
     )
 
 
-@torch.library.register_fake("ans_fast::sample_negatives")
+@register_fake("sample_negatives")
 def _(
     indptr: Tensor,
     indices: Tensor,
