@@ -6,7 +6,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 export ANS_FAST_CUDA ?= 0
 
-.PHONY: demo test torch-headers torch-versions bench gpu-check sanitize clean
+.PHONY: demo test torch-headers torch-versions bench gpu-check attack sanitize clean
 
 demo: $(VENV)/.built
 	$(RUN) -m ans_fast.run
@@ -30,12 +30,19 @@ bench: $(VENV)/.built
 gpu-check:
 	$(if $(wildcard $(RUN)),$(RUN),$(PYTHON)) benchmarks/gpu_check.py
 
-# The operators' tests under AddressSanitizer and UndefinedBehaviorSanitizer, in a build of their own. libstdc++ is
-# preloaded too, or AddressSanitizer finds no __cxa_throw to hand exceptions on to.
+# Generated attacks on data, flags, files, processes and operators, for so many minutes from a seed.
+MINUTES ?= 20
+SEED ?= 0
+attack: $(VENV)/.built
+	$(RUN) -m tests.attack --minutes $(MINUTES) --seed $(SEED)
+
+# The operators' tests, and attacks on them, under AddressSanitizer and UndefinedBehaviorSanitizer, in a build of their
+# own. libstdc++ is preloaded too, or AddressSanitizer finds no __cxa_throw to hand exceptions on to.
 sanitize: $(VENV)/.installed
 	ANS_FAST_SANITIZE=1 $(RUN) setup.py -q build --build-lib build/sanitized
 	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so)" ASAN_OPTIONS=detect_leaks=0 \
-	  PYTHONPATH=build/sanitized $(RUN) -P -m pytest -o pythonpath= -p no:cacheprovider -m "not compiles" tests/ops tests/test_graph.py
+	  PYTHONPATH=build/sanitized $(RUN) -P -m pytest -o pythonpath= -p no:cacheprovider -m "not compiles" tests/ops tests/test_graph.py \
+	  "tests/attack/test_attack.py::test_no_fault[operators]"
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info ans_fast/*.so

@@ -1,0 +1,111 @@
+"""Forked children: each try runs in one, so that a crash, a hang or spoilt state ends with it."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import resource
+import signal
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic, sleep
+
+MEMORY = 6 << 30  # bytes of address space a child may ask for; what asks for more must say so in one line
+CRASHED = 70  # a child's exit status after an exception that nobody caught
+_SANITIZED = "libasan" in os.environ.get("LD_PRELOAD", "")  # AddressSanitizer reserves terabytes of addresses
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a child ended: exit status (minus the signal that killed it), what it printed, whether it was stopped."""
+
+    status: int
+    out: str
+    err: str
+    hung: bool = False
+
+
+def in_child(
+    call: Callable[[], int],
+    folder: Path,
+    seconds: float = 30,
+    prepare: Callable[[], None] | None = None,
+    kill_after: float | None = None,
+) -> Ended:
+    """Forks, calls `prepare` and `call` in `folder`, and waits.
+
+    `call` returns the exit status. Its whole process group is killed after `seconds` (a hang) or `kill_after` (wanted).
+    The caller must have run no threads: a fork has none of them.
+    """
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        process = os.fork()
+        if process == 0:
+            _child(call, folder, prepare, out.fileno(), err.fileno())
+        limit = seconds if kill_after is None else kill_after
+        status = _wait(process, limit)
+        hung = status is None and kill_after is None
+        _kill_group(process)
+        if status is None:
+            status = os.waitpid(process, 0)[1]
+        out.seek(0)
+        err.seek(0)
+        texts = (file.read().decode(errors="backslashreplace") for file in (out, err))
+        return Ended(os.waitstatus_to_exitcode(status), *texts, hung)
+
+
+def _wait(process: int, seconds: float) -> int | None:
+    """The wait status, or None where it still runs after so long."""
+    began, pause = monotonic(), 0.0005
+    while monotonic() - began < seconds:
+        found, status = os.waitpid(process, os.WNOHANG)
+        if found:
+            return status
+        sleep(pause)
+        pause = min(2 * pause, 0.02)
+    return None
+
+
+def _kill_group(process: int) -> None:
+    try:
+        os.killpg(process, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):  # it has no children left, or did not get as far as a group
+        try:
+            os.kill(process, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+
+
+def _child(call: Callable[[], int], folder: Path, prepare: Callable[[], None] | None, out: int, err: int) -> None:
+    status = CRASHED
+    try:
+        os.setpgid(0, 0)
+        os.dup2(out, 1)
+        os.dup2(err, 2)
+        sys.stdout, sys.stderr = (io.TextIOWrapper(io.FileIO(fd, "w", closefd=False), "utf-8") for fd in (1, 2))
+        os.chdir(folder)
+        if not _SANITIZED:
+            resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        if prepare:
+            prepare()
+        status = call()
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
+    except BaseException:
+        traceback.print_exc()
+    try:  # what Python does when it ends
+        logging.shutdown()
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BaseException:
+        traceback.print_exc()
+        status = 120
+    try:
+        sys.stderr.flush()
+    finally:
+        os._exit(status & 0xFF)
