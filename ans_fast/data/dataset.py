@@ -106,6 +106,18 @@ class Dataset:
         """The clicks of train, dev and test, in this order: what test_all leaves out of a user's candidates."""
         return Interactions.concatenate(self.clicks, self.later_clicks)
 
+    @property
+    def remarks(self) -> list[str]:
+        """What a reader of results should know of the rows, a line each."""
+        lines = []
+        if self.repeated_clicks:
+            clicks = f"{self.repeated_clicks:,} of {len(self.later_clicks):,}"
+            lines.append(f"{clicks} clicks of dev and test are on an item that their user clicked in train")
+        if self.repeated_negatives:
+            rows = f"{self.repeated_negatives:,} of {len(self.dev) + len(self.test):,}"
+            lines.append(f"{rows} rows of dev and test hold an item more than once in neg_items")
+        return lines
+
     @cached_property
     def description(self) -> Description:
         """What the set's folder says of itself, read on first use."""

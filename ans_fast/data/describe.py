@@ -32,7 +32,8 @@ def describe(dataset: Dataset) -> list[tuple[str, str]]:
         ("clicks on the top 1 % of items", f"{_top_share(per_item):.1%}"),
         ("time", " to ".join(span) if about.times else "none, an order instead"),
     ]
-    return rows + [(split, _describe_split(getattr(dataset, split), dataset.mode)) for split in _SPLITS]
+    rows += [(split, _describe_split(getattr(dataset, split), dataset.mode)) for split in _SPLITS]
+    return rows + [("remark", line) for line in dataset.remarks]
 
 
 def plot(dataset: Dataset, path: Path) -> None:

@@ -56,18 +56,7 @@ def load(
 
     options = {"impression_key": impression_key, **asdict(limits)} if mode == "Impression" else {}
     fingerprint = fingerprint_of(folder, [mode, sep, options])
-    dataset = replace(cached(read, name, mode, folder, sep, fingerprint, regenerate), fingerprint=fingerprint)
-    _say_repeats(dataset)
-    return dataset
-
-
-def _say_repeats(dataset: Dataset) -> None:
-    if dataset.repeated_clicks:
-        clicks = f"{dataset.repeated_clicks:,} of {len(dataset.later_clicks):,}"
-        logging.info("%s clicks of dev and test are on an item that their user clicked in train", clicks)
-    if dataset.repeated_negatives:
-        rows = f"{dataset.repeated_negatives:,} of {len(dataset.dev) + len(dataset.test):,}"
-        logging.info("%s rows of dev and test hold an item more than once in neg_items", rows)
+    return replace(cached(read, name, mode, folder, sep, fingerprint, regenerate), fingerprint=fingerprint)
 
 
 def _find(path: Path, name: str) -> Path:

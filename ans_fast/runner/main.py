@@ -58,6 +58,8 @@ def _train_and_evaluate(
     args: Namespace, paths: Paths, dataset: Dataset, device: torch.device, curves: Curves, began: float
 ) -> int:
     _log_start(args)
+    for remark in dataset.remarks:
+        logging.info(remark)
     graph = BipartiteGraph(dataset.clicks.users, dataset.clicks.items, dataset.n_users, dataset.n_items)
     args.first_item = 1
     model = args.model.from_args(args, dataset, graph).to_device(device)

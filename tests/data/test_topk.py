@@ -12,6 +12,7 @@ import pytest
 
 from ans_fast.data import load
 from ans_fast.data.checks import table_rows
+from ans_fast.data.describe import describe
 from ans_fast.data.tables import Table
 from ans_fast.errors import UserError
 
@@ -205,17 +206,17 @@ def test_mistakes_in_neg_items(write, cells: list[str], expected: str) -> None:
     assert re.search(expected, failing(write(dev=f"user_id\titem_id\ttime\tneg_items\n{rows}")))
 
 
-def test_repeats_are_counted_and_said(write, caplog: pytest.LogCaptureFixture) -> None:
+def test_repeats_are_counted(write) -> None:
     """User 1 has item 2 in train and again in dev and test; one row of dev holds item 4 twice."""
     head = "user_id\titem_id\ttime\tneg_items\n"
     folder = write(dev=f"{head}1\t2\t40\t[4, 4]\n2\t4\t41\t[1, 2]\n", test=f"{head}1\t2\t50\t[5, 3]\n")
-    with caplog.at_level("INFO"):
-        data = load(folder.parent, "small")
+    data = load(folder.parent, "small")
     assert (data.repeated_clicks, data.repeated_negatives) == (2, 1)
-    assert caplog.messages == [
+    assert data.remarks == [
         "2 of 3 clicks of dev and test are on an item that their user clicked in train",
         "1 of 3 rows of dev and test hold an item more than once in neg_items",
     ]
+    assert [line for what, line in describe(data) if what == "remark"] == data.remarks
 
 
 @pytest.mark.parametrize(("mode", "expected"), [("CTR", 4), ("Impression", 4)])
@@ -223,10 +224,8 @@ def test_repeated_clicks_of_labelled_rows(write, mode: str, expected: int) -> No
     assert load(write(labelled=True).parent, "small", mode).repeated_clicks == expected
 
 
-def test_nothing_is_said_without_repeats(write, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level("INFO"):
-        load(write().parent, "small")
-    assert caplog.messages == []
+def test_no_remarks_without_repeats(write) -> None:
+    assert load(write().parent, "small").remarks == []
 
 
 @pytest.mark.parametrize(("column", "row"), [("user_id", "{}\t2\t3\n"), ("item_id", "1\t{}\t3\n")])

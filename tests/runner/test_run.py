@@ -201,3 +201,10 @@ def test_collapse_is_said(go):
     _, out, _ = go("--model_name", "ANS", *TOP, *flags)
     assert out.count("Embeddings have collapsed") == 1
     assert "lower --gamma" in out
+
+
+def test_remarks_on_the_data_are_logged(go, work: Path):
+    path = work / "data/top/train.csv"
+    path.write_text(path.read_text() + (work / "data/top/test.csv").read_text().splitlines()[1].rsplit("\t", 1)[0])
+    _, out, _ = go(*TOP, "--epoch", "1", "--model_name", "BPRMF")
+    assert "1 of 120 clicks of dev and test are on an item that their user clicked in train" in out
