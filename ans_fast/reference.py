@@ -110,6 +110,11 @@ def sample_negatives(
 # --- Hard negatives --------------------------------------------------------------------------------------------------
 
 
+def hardest_of(scores: Tensor, dim: int) -> Tensor:
+    """Where along `dim` the highest score is: the first of equal ones, NaN never (the first if all are)."""
+    return scores.masked_fill(scores.isnan(), -torch.inf).argmax(dim)
+
+
 def hardest_negatives(
     user_rows: Tensor,
     item_hops: Tensor,
@@ -122,7 +127,7 @@ def hardest_negatives(
     u, n = user_rows[:, None, None], item_hops[candidates]  # [B, 1, 1, H, D], [B, K, M, H, D]
     if item_gate is not None:
         n = rest * n - n * torch.sigmoid(item_gate[candidates] + pos_gate[:, None, None])
-    return candidates.gather(2, (u * n).sum(-1).argmax(2))
+    return candidates.gather(2, hardest_of((u * n).sum(-1), dim=2))
 
 
 # --- Recurrence ------------------------------------------------------------------------------------------------------
@@ -192,7 +197,7 @@ def ans_terms(
 
     # Select: per pair and hop, the augmented negative with the largest score plus eps times its gain.
     score = ((u * n).sum(-1) + (1 + eps) * (u * noise).sum(-1)).detach()
-    selected = score.masked_fill(~present[:, :, None], -torch.inf).argmax(dim=1)  # [B, H]
+    selected = hardest_of(score.masked_fill(~present[:, :, None], -torch.inf), dim=1)  # [B, H]
     winner = selected[:, None, :, None].expand(-1, 1, -1, dim)
     augmented = (n + noise).gather(1, winner)  # [B, 1, H, D]
 

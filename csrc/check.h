@@ -4,27 +4,9 @@
 // torch.ops.ans_fast.* from reading memory it should not.
 #pragma once
 
-#include <torch/csrc/stable/library.h>
-#include <torch/csrc/stable/ops.h>
-#include <torch/csrc/stable/tensor.h>
-
-#include <cstdint>
-#include <initializer_list>
-#include <sstream>
-#include <stdexcept>
-#include <string>
+#include "ops/call.h"
 
 namespace ans {
-
-using torch::headeronly::ScalarType;
-using torch::stable::Tensor;
-
-template <typename... Parts>
-[[noreturn]] void fail(const Parts&... parts) {
-  std::ostringstream text;
-  (text << ... << parts);
-  throw std::invalid_argument(text.str());
-}
 
 inline std::string shape_text(const Tensor& tensor) {
   std::ostringstream text;
@@ -65,35 +47,12 @@ inline void check_ids(const Tensor& ids, const char* name, const char* shape, st
   check_type(ids, name, ScalarType::Long, "int64");
 }
 
-inline void check_range(const char* name, int64_t value, int64_t low, int64_t high) {
-  if (value < low || value > high) fail(name, " must be in [", low, ", ", high, "], got ", value);
-}
-
-// The size of a tensor [rows, columns], which must be countable.
-inline int64_t check_size(const char* names, int64_t rows, int64_t columns) {
-  int64_t size = 0;
-  if (__builtin_mul_overflow(rows, columns, &size)) fail(names, " together must be below 2^63, got ", rows, " and ", columns);
-  return size;
-}
-
 // Shapes and types of a graph of n_nodes nodes.
 inline void check_graph(const Tensor& indptr, const Tensor& indices, int64_t n_nodes) {
   check_shape(indptr, "indptr", "[N + 1]", {n_nodes + 1});
   check_shape(indices, "indices", "[2 * n_edges]", {-1});
   check_type(indptr, "indptr", ScalarType::Long, "int64");
   check_type(indices, "indices", ScalarType::Int, "int32");
-}
-
-// The arguments of sample_negatives but for the seed.
-inline void check_sampling(const Tensor& indptr, const Tensor& indices, const Tensor& users, int64_t n_users,
-                           int64_t n_items, int64_t n_negatives, int64_t first_item) {
-  check_shape(users, "users", "[B]", {-1});
-  check_type(users, "users", ScalarType::Long, "int64");
-  check_range("n_users", n_users, 0, INT32_MAX);
-  check_range("n_items", n_items, 0, INT32_MAX - n_users);
-  check_graph(indptr, indices, n_users + n_items);
-  check_range("n_negatives", n_negatives, 0, INT32_MAX);
-  check_range("first_item", first_item, 0, n_items);
 }
 
 // A seed kept in an int64 tensor of one element on the CPU.

@@ -12,13 +12,6 @@ inline int threads_for(int64_t work, int64_t worth_a_thread) {
   return static_cast<int>(useful < all ? useful : all);
 }
 
-// `position` is that of ids[0] in the argument `name`.
-inline void check_ids_below(const int64_t* ids, int64_t size, const char* name, int64_t n, int64_t position = 0) {
-  for (int64_t i = 0; i < size; ++i)
-    if (ids[i] < 0 || ids[i] >= n)
-      fail(name, " must be in [0, ", n, "), got ", ids[i], " at position ", position + i);
-}
-
 // Calls function(T{}) with T the tensor's element type.
 template <typename Function>
 void with_element_type(const Tensor& tensor, const char* name, Function function) {

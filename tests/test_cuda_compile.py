@@ -36,7 +36,7 @@ FLAGS = [*setup_flags(), "-DTORCH_TARGET_VERSION=0x020a000000000000"]
 
 
 def headers() -> list[Path]:
-    return sorted([*ROOT.glob("csrc/*.h"), *ROOT.glob("csrc/common/*.h"), *ROOT.glob("csrc/cuda/*.h")])
+    return sorted([*ROOT.glob("csrc/*.h"), *ROOT.glob("csrc/*/*.h")])
 
 
 def nvcc(source: Path, *extra: str) -> tuple[Path, str]:

@@ -14,6 +14,18 @@ from ans_fast.errors import UserError
 
 BUILD_COMMAND = "pip install --no-build-isolation -e ."
 FOLDER = Path(__file__).resolve().parent.parent
+OPERATORS = (
+    "ans_noise",
+    "ans_terms_backward",
+    "ans_terms_forward",
+    "gru_states",
+    "gru_states_backward",
+    "hardest_negatives",
+    "propagate",
+    "propagate_backward",
+    "propagate_mean",
+    "sample_negatives",
+)
 
 try:
     from ans_fast import _C
@@ -79,6 +91,20 @@ def _load_cuda() -> bool:
 
 
 cuda_is_loaded = _load_cuda()
+
+
+def _check_registered() -> None:
+    """ImportError unless every operator has its kernels: before torch 2.13 a registration that fails says nothing."""
+    for operator in OPERATORS:
+        devices = ["CPU"] if operator.startswith("gru_states") or not cuda_is_loaded else ["CPU", "CUDA"]
+        for device in devices:
+            if not torch._C._dispatch_has_kernel_for_dispatch_key(f"ans_fast::{operator}", device):
+                raise ImportError(
+                    f"torch {torch.__version__} did not register ans_fast's {device} kernel of {operator}"
+                )
+
+
+_check_registered()
 
 
 def require_cuda_kernels() -> None:

@@ -19,7 +19,7 @@ def hardest_negatives(
     pos_gate: Tensor | None = None,
     rest: float = 1.0,
 ) -> Tensor:
-    """Of each pair's candidates, hop by hop, the item with the highest score; the first one on a tie.
+    """Of each pair's candidates, hop by hop, the hardest: the highest score, the first of equal ones, NaN never.
 
     The score of an item's row n for a pair's row u is u·n, as DNS (SIGIR 2013) and MixGCF (KDD 2021) have it. With
     gates it is u·(rest n − n ⊙ σ(item_gate + pos_gate)), that of DENS (WSDM 2023): high for items whose factors that
@@ -35,8 +35,8 @@ def hardest_negatives(
         rest: what whole items count for beside their gated factors; without gates it has no meaning.
 
     Returns:
-        int64 [B, K, H] of items. A choice has no gradient. On a GPU, where ids are not checked, it is -1 among
-        candidates one of which is no item.
+        int64 [B, K, H] of items. They have no gradient. On a GPU, where ids are not checked, among candidates one
+        of which is no item it is 2^63 − 1, which no table has.
 
     Raises:
         ValueError, TypeError: an argument's shape, dtype, range or device is wrong.

@@ -24,19 +24,6 @@ struct AnsInputs {
   Seed seed;
 };
 
-// B pairs, K negatives to choose for each of them, M candidates for each negative, H hops, D values a row.
-template <typename T, typename Sum>
-struct HardestInputs {
-  const T* user_rows;         // [B, H, D]
-  const T* item_hops;         // [n_items, H, D]
-  const T* item_gate;         // [n_items, H, D], or null: no gates
-  const T* pos_gate;          // [B, H, D], where there is an item_gate
-  const int64_t* candidates;  // [B, K, M]
-  int64_t n_items, n_pairs, n_chosen, n_candidates, n_hops, dim;
-  Sum rest;
-  int64_t* chosen;  // [B, K, H]
-};
-
 // A graph's rows of neighbours, and the factors that scale them.
 struct GraphView {
   const int64_t* indptr;   // [n_nodes + 1]
@@ -57,24 +44,6 @@ struct PropagateInputs {
   T* out;  // layer k is written to out + k * out_hop; with out_hop = 0 only the last one is, times `factor`
   int64_t out_row, out_hop;
   Sum factor;
-};
-
-template <typename Seed>
-struct SampleInputs {
-  const int64_t* indptr;   // [n_users + n_items + 1]
-  const int32_t* indices;  // [n_indices], ascending in each row
-  int64_t n_indices;
-  const int64_t* users;  // [n_rows]
-  int64_t n_rows, n_users, n_items, n_negatives, first_item;
-  Seed seed;
-  int64_t* out;  // [n_rows, n_negatives]
-};
-
-template <typename Seed>
-struct NoiseInputs {
-  Seed seed;
-  int64_t n_rows, dim;
-  float* out;  // [n_rows, dim]
 };
 
 }  // namespace ans

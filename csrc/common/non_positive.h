@@ -1,8 +1,8 @@
 // Items that a user has not clicked, drawn from the user's sorted positives without listing the others.
 #pragma once
 
-#include "args.h"
 #include "inline.h"
+#include "ops/sample_negatives.h"
 #include "philox.h"
 
 namespace ans {
@@ -26,8 +26,7 @@ struct Allowed {
   int64_t count;
 };
 
-template <typename Seed>
-ANS_INLINE Allowed allowed_of(const SampleInputs<Seed>& a, int64_t user) {
+ANS_INLINE Allowed allowed_of(const SampleArgs& a, int64_t user) {
   if (user < 0 || user >= a.n_users) return {};
   const int64_t begin = a.indptr[user], end = a.indptr[user + 1], first = a.n_users + a.first_item;
   if (begin < 0 || begin > end || end > a.n_indices) return {};
@@ -53,8 +52,8 @@ ANS_INLINE void nth_non_positives(const Allowed& allowed, const int64_t (&rank)[
   for (int j = 0; j < Count; ++j) nth[j] = allowed.first + rank[j] + low[j];
 }
 
-template <int Count, typename Seed>
-ANS_INLINE void draw_some(const SampleInputs<Seed>& a, uint64_t seed, const Allowed& allowed, int64_t row,
+template <int Count>
+ANS_INLINE void draw_some(const SampleArgs& a, uint64_t seed, const Allowed& allowed, int64_t row,
                           int64_t block) {
   const PhiloxBlock words = philox(seed, static_cast<uint64_t>(row), static_cast<uint32_t>(block), kSamplingStream);
   int64_t rank[Count], nth[Count];
@@ -66,8 +65,7 @@ ANS_INLINE void draw_some(const SampleInputs<Seed>& a, uint64_t seed, const Allo
 }
 
 // The up to four draws of a block of a row, if anything is allowed. A single one is not worth four lookups.
-template <typename Seed>
-ANS_INLINE void draw_block(const SampleInputs<Seed>& a, uint64_t seed, const Allowed& allowed, int64_t row,
+ANS_INLINE void draw_block(const SampleArgs& a, uint64_t seed, const Allowed& allowed, int64_t row,
                            int64_t block) {
   if (4 * block + 1 == a.n_negatives) draw_some<1>(a, seed, allowed, row, block);
   else draw_some<4>(a, seed, allowed, row, block);

@@ -4,7 +4,10 @@
 // number of threads.
 #include "cpu/ans_terms.h"
 
+#include <math.h>
+
 #include "common/ans_row.h"
+#include "common/hardest.h"
 #include "cpu/groups.h"
 #include "cpu/noise.h"
 #include "cpu/pack.h"
@@ -222,16 +225,16 @@ inline void forward_pair(const AnsTermsForwardArgs<T>& a, int64_t pair, T* scrat
       distance_sum += distance[m];
       orthogonality_sum += orthogonality[m];
     }
-    int64_t best = 0;
-    for (int64_t m = 1; m < count; ++m)
-      if (choice[m] > choice[best]) best = m;
-    a.selected[pair * n_hops + hop] = best;
+    Hardest<T, Nothing> hardest = no_hardest(static_cast<T>(-INFINITY), count);
+    for (int64_t m = 0; m < count; ++m) take(hardest, choice[m], m, {});
+    const int64_t selected = hardest.id < count ? hardest.id : 0;
+    a.selected[pair * n_hops + hop] = selected;
     const Softmax<T> softmax = softmax_of(contrast, count);
     sns += log_one_plus_sum(softmax.largest, softmax.sum);
     distances += distance_sum;
     orthogonalities += orthogonality_sum;
     const Rows<T> rows = rows_of(a, pair, hop, 0);
-    difference += dot(rows.u, rows.p, dim) - score[best];
+    difference += dot(rows.u, rows.p, dim) - score[selected];
   }
   double* terms = a.pair_terms + 4 * pair;
   terms[0] = bpr_of(difference).value;

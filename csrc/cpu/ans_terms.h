@@ -47,9 +47,9 @@ using ForwardFloatArgs = AnsTermsForwardArgs<float>;
 using ForwardDoubleArgs = AnsTermsForwardArgs<double>;
 using BackwardFloatArgs = AnsTermsBackwardArgs<float>;
 using BackwardDoubleArgs = AnsTermsBackwardArgs<double>;
-ANS_KERNEL(void, ans_terms_forward_float, ForwardFloatArgs)
-ANS_KERNEL(void, ans_terms_forward_double, ForwardDoubleArgs)
-ANS_KERNEL(void, ans_terms_backward_float, BackwardFloatArgs)
-ANS_KERNEL(void, ans_terms_backward_double, BackwardDoubleArgs)
+ANS_FUNCTION(void, ans_terms_forward_float, ForwardFloatArgs)
+ANS_FUNCTION(void, ans_terms_forward_double, ForwardDoubleArgs)
+ANS_FUNCTION(void, ans_terms_backward_float, BackwardFloatArgs)
+ANS_FUNCTION(void, ans_terms_backward_double, BackwardDoubleArgs)
 
 }  // namespace ans::cpu

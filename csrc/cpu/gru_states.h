@@ -75,9 +75,9 @@ using GruForwardFloatArgs = GruForwardArgs<float>;
 using GruForwardDoubleArgs = GruForwardArgs<double>;
 using GruBackwardFloatArgs = GruBackwardArgs<float>;
 using GruBackwardDoubleArgs = GruBackwardArgs<double>;
-ANS_KERNEL(void, gru_forward_float, GruForwardFloatArgs)
-ANS_KERNEL(void, gru_forward_double, GruForwardDoubleArgs)
-ANS_KERNEL(void, gru_backward_float, GruBackwardFloatArgs)
-ANS_KERNEL(void, gru_backward_double, GruBackwardDoubleArgs)
+ANS_FUNCTION(void, gru_forward_float, GruForwardFloatArgs)
+ANS_FUNCTION(void, gru_forward_double, GruForwardDoubleArgs)
+ANS_FUNCTION(void, gru_backward_float, GruBackwardFloatArgs)
+ANS_FUNCTION(void, gru_backward_double, GruBackwardDoubleArgs)
 
 }  // namespace ans::cpu

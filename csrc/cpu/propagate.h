@@ -34,7 +34,7 @@ using PropagateFloatArgs = PropagateArgs<float>;
 using PropagateDoubleArgs = PropagateArgs<double>;
 // False, and nothing read out of bounds, if indptr does not ascend within [0, n_indices], or an index is not on the other
 // side: users' rows come first, have half of the indices, and lead to items.
-ANS_KERNEL(bool, propagate_float, PropagateFloatArgs)
-ANS_KERNEL(bool, propagate_double, PropagateDoubleArgs)
+ANS_FUNCTION(bool, propagate_float, PropagateFloatArgs)
+ANS_FUNCTION(bool, propagate_double, PropagateDoubleArgs)
 
 }  // namespace ans::cpu

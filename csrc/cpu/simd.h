@@ -8,6 +8,8 @@
 
 #include <cstdint>
 
+#include "common/memory.h"
+
 #define ANS_JOIN_(name, level) name##_##level
 #define ANS_JOIN(name, level) ANS_JOIN_(name, level)
 #define ANS_ENTRY(name) ANS_JOIN(name, ANS_SIMD)
@@ -18,18 +20,49 @@
 #define ANS_FOR_EACH_LEVEL(X, ...) X(baseline, __VA_ARGS__)
 #endif
 
-// Declares name_<level>(args) for all levels, and `name`, which calls the level in use.
-#define ANS_DECLARE_LEVEL(level, result, name, Args) result name##_##level(const Args& args);
-#define ANS_CALL_LEVEL(level, result, name, Args) \
+// Declares name_<level>(args, threads) for all levels, and `name`, which calls the level in use.
+#define ANS_DECLARE_LEVEL(level, name, Args) void name##_##level(const Args& args, const Threads& threads);
+#define ANS_CALL_LEVEL(level, name, Args) \
+  if (simd_level() == SimdLevel::level) return name##_##level(args, threads);
+#define ANS_KERNEL(name, Args)                                            \
+  namespace cpu {                                                         \
+  ANS_FOR_EACH_LEVEL(ANS_DECLARE_LEVEL, name, Args)                       \
+  static inline void name(const Args& args, const Threads& threads) {     \
+    ANS_FOR_EACH_LEVEL(ANS_CALL_LEVEL, name, Args)                        \
+    __builtin_unreachable();                                              \
+  }                                                                       \
+  }
+#define ANS_ROW_KERNEL(name, Args) ANS_KERNEL(name, Args<float>) ANS_KERNEL(name, Args<double>)
+
+// The same for a function of other arguments or with a result.
+#define ANS_DECLARE_FUNCTION(level, result, name, Args) result name##_##level(const Args& args);
+#define ANS_CALL_FUNCTION(level, result, name, Args) \
   if (simd_level() == SimdLevel::level) return name##_##level(args);
-#define ANS_KERNEL(result, name, Args)                               \
-  ANS_FOR_EACH_LEVEL(ANS_DECLARE_LEVEL, result, name, Args)          \
-  static inline result name(const Args& args) {                      \
-    ANS_FOR_EACH_LEVEL(ANS_CALL_LEVEL, result, name, Args)           \
-    __builtin_unreachable();                                         \
+#define ANS_FUNCTION(result, name, Args)                       \
+  ANS_FOR_EACH_LEVEL(ANS_DECLARE_FUNCTION, result, name, Args) \
+  static inline result name(const Args& args) {                \
+    ANS_FOR_EACH_LEVEL(ANS_CALL_FUNCTION, result, name, Args)  \
+    __builtin_unreachable();                                   \
   }
 
+// Defines the entries that ANS_ROW_KERNEL declared: they call `function`.
+#define ANS_DEFINE_ROW_KERNEL(name, Args, function) \
+  void ANS_ENTRY(name)(const Args<float>& args, const Threads& threads) { function(args, threads); } \
+  void ANS_ENTRY(name)(const Args<double>& args, const Threads& threads) { function(args, threads); }
+
 namespace ans::cpu {
+
+// Where a kernel runs: on so many threads at most.
+struct Threads {
+  int most;
+  Memory memory;
+};
+
+// Threads for `work` units; one for so little that waking others would cost more.
+static inline int threads_for(const Threads& threads, int64_t work, int64_t worth_a_thread) {
+  const int64_t useful = work / worth_a_thread + 1;
+  return static_cast<int>(useful < threads.most ? useful : threads.most);
+}
 
 enum class SimdLevel { baseline, avx2, avx512 };
 

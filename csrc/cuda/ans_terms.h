@@ -2,6 +2,7 @@
 #pragma once
 
 #include "common/args.h"
+#include "common/kernel.h"
 #include "cuda/platform.h"
 
 namespace ans::cuda {

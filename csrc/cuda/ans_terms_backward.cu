@@ -15,7 +15,7 @@ __global__ void __launch_bounds__(kThreads, 4) selected_kernel(const AnsBackward
   constexpr int kTeam = R::kTeamSize, kTeams = kThreads / kTeam;
   const int lane = static_cast<int>(threadIdx.x) % kTeam, dim = static_cast<int>(a.dim);
   const int64_t n_tasks = a.n_pairs * a.n_hops;
-  const uint64_t seed = a.seed.get();
+  const uint64_t seed = value_of(a.seed);
   const float bias = to_float(*a.margin_bias);
   float w[kValues];
   R::load(a.margin_weight, lane, dim, w);
@@ -181,7 +181,7 @@ __global__ void __launch_bounds__(kThreads, kBackwardBlocks<R>) backward_kernel(
   using F = typename R::Float;
   using U = Unit<R::kTeamSize>;
   const int lane = U::lane(), team = U::team(), dim = static_cast<int>(a.dim);
-  const uint64_t seed = a.seed.get();
+  const uint64_t seed = value_of(a.seed);
   // The unit's share of the margin layer's gradient: its weight, then its bias.
   float* margin = dynamic_shared<float>() + static_cast<int>(threadIdx.x) / U::kSize * (dim + 1);
   for (int i = static_cast<int>(threadIdx.x) % U::kSize; i <= dim; i += U::kSize) margin[i] = 0.0f;

@@ -1,30 +1,17 @@
 // One pass over the negatives: a unit keeps its pair's three rows in registers, its teams read the negatives' two, and
 // nothing but a few scalars a row is written.
+#include "common/hardest.h"
 #include "cuda/ans_team.h"
 
 namespace ans::cuda {
 namespace {
-
-// The best negative so far: the highest choice, the lowest m on a tie.
-struct Best {
-  float choice, score;  // score is u·n', after the noise
-  int64_t m;
-
-  __device__ __forceinline__ void take(float other_choice, float other_score, int64_t other_m) {
-    if (other_choice > choice || (other_choice == choice && other_m < m)) {
-      choice = other_choice;
-      score = other_score;
-      m = other_m;
-    }
-  }
-};
 
 template <typename T, typename R>
 __global__ void __launch_bounds__(kThreads, 4) forward_kernel(const AnsForwardArgs<T> a) {
   constexpr int kTeam = R::kTeamSize;
   using U = Unit<kTeam>;
   const int lane = U::lane(), team = U::team(), dim = static_cast<int>(a.dim);
-  const uint64_t seed = a.seed.get();
+  const uint64_t seed = value_of(a.seed);
   const float bias = to_float(*a.margin_bias);
   float w[kValues];
   R::load(a.margin_weight, lane, dim, w);
@@ -33,7 +20,7 @@ __global__ void __launch_bounds__(kThreads, 4) forward_kernel(const AnsForwardAr
     const Task task = task_at(a, index);
     const PairRows pair = load_pair<R>(a, task, lane, dim);
     float* saved = a.saved + index * 3 * a.n_negatives;
-    Best best = {-INFINITY, 0.0f, a.n_negatives};
+    Hardest<float, float> hardest = no_hardest<float>(-INFINITY, a.n_negatives);  // with its u·n', after the noise
     LogSum contrasts;
     float norms[2] = {};  // distances, orthogonalities
     bool sound = task.sound;
@@ -49,7 +36,7 @@ __global__ void __launch_bounds__(kThreads, 4) forward_kernel(const AnsForwardAr
       if (m >= task.count) continue;
       const RowScalars<float> scalars = row_scalars(sums, bias, a.eps, a.noise_scale);
       const float distance = sqrtf(sums.distance), orthogonality = sqrtf(sums.orthogonality);
-      best.take(scalars.choice, sums.score + scalars.gain, m);
+      take(hardest, scalars.choice, m, sums.score + scalars.gain);
       contrasts.add(sums.contrast);
       norms[0] += distance;
       norms[1] += orthogonality;
@@ -70,14 +57,14 @@ __global__ void __launch_bounds__(kThreads, 4) forward_kernel(const AnsForwardAr
     sound = __all_sync(kAllLanes, sound);
 #pragma unroll
     for (int offset = kTeam; offset < kWarp; offset *= 2) {
-      const float choice = __shfl_xor_sync(kAllLanes, best.choice, offset);
-      const float score = __shfl_xor_sync(kAllLanes, best.score, offset);
-      best.take(choice, score, __shfl_xor_sync(kAllLanes, best.m, offset));
+      const float choice = __shfl_xor_sync(kAllLanes, hardest.score, offset);
+      const float score = __shfl_xor_sync(kAllLanes, hardest.payload, offset);
+      take(hardest, choice, __shfl_xor_sync(kAllLanes, hardest.id, offset), score);
     }
     if (U::leads()) {
       const float count = static_cast<float>(task.count), hops = static_cast<float>(a.n_hops);
-      a.selected[index] = best.m < a.n_negatives ? best.m : 0;
-      a.hop_terms[index] = sound ? make_float4(own_score - best.score, contrasts.value() / hops,
+      a.selected[index] = hardest.id < a.n_negatives ? hardest.id : 0;
+      a.hop_terms[index] = sound ? make_float4(own_score - hardest.payload, contrasts.value() / hops,
                                                norms[0] / (count * hops), norms[1] / count)
                                  : make_float4(NAN, NAN, NAN, NAN);
     }

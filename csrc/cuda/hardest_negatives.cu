@@ -1,7 +1,7 @@
 // A team of lanes takes one (pair, negative to choose, hop) at a time: it keeps the pair's row in registers and goes
-// through the candidates in their order, so that the first of equal scores wins as on the CPU. Neighbouring teams have
+// through the candidates in their order. Neighbouring teams have
 // the same candidates' next hops, which lie side by side.
-#include "cuda/hardest_negatives.h"
+#include "ops/hardest_negatives.h"
 
 #include "common/hardest.h"
 #include "cuda/team.h"
@@ -21,8 +21,8 @@ struct Task {
 
 // Looks at `kCount` candidates, whose rows are all on their way before the first one is scored.
 template <int kCount, bool kGated, typename R, typename T>
-__device__ __forceinline__ void score(const HardestNegativesArgs<T>& a, const Task<T>& task, int64_t m, int lane,
-                                      int dim, Hardest<float>& best, bool& sound) {
+__device__ __forceinline__ void score(const HardestArgs<T>& a, const Task<T>& task, int64_t m, int lane,
+                                      int dim, Hardest<float, int64_t>& hardest, bool& sound) {
   int64_t items[kCount];
   float n[kCount][kValues], gates[kCount][kValues], scores[kCount] = {};
 #pragma unroll
@@ -41,20 +41,20 @@ __device__ __forceinline__ void score(const HardestNegativesArgs<T>& a, const Ta
   }
   reduce<R::kTeamSize>(scores);
 #pragma unroll
-  for (int c = 0; c < kCount; ++c) take(best, scores[c], items[c]);
+  for (int c = 0; c < kCount; ++c) take(hardest, scores[c], m + c, items[c]);
 }
 
 template <typename T, typename R, bool kGated>
-__global__ void __launch_bounds__(kThreads, kBlocks) hardest_kernel(const HardestNegativesArgs<T> a) {
+__global__ void __launch_bounds__(kThreads, kBlocks) hardest_kernel(const HardestArgs<T> a) {
   constexpr int kTeam = R::kTeamSize, kTeams = kThreads / kTeam;
   constexpr int kInFlight = kGated ? 2 : 4;  // candidates; as many bytes either way
   const int lane = static_cast<int>(threadIdx.x) % kTeam, dim = static_cast<int>(a.dim);
-  const int64_t n_tasks = a.n_pairs * a.n_chosen * a.n_hops;
+  const int64_t n_tasks = a.n_pairs * a.n_negatives * a.n_hops;
   // All teams of a block go round equally often, since reduce() wants all lanes: those without a task repeat the last.
   for (int64_t first = blockIdx.x * static_cast<int64_t>(kTeams); first < n_tasks;
        first += static_cast<int64_t>(gridDim.x) * kTeams) {
     const int64_t mine = first + threadIdx.x / kTeam, index = mine < n_tasks ? mine : n_tasks - 1;
-    const int64_t k = quotient(index, a.n_hops), pair = quotient(k, a.n_chosen);
+    const int64_t k = quotient(index, a.n_hops), pair = quotient(k, a.n_negatives);
     Task<T> task;
     task.candidates = a.candidates + k * a.n_candidates;
     task.hop = index - k * a.n_hops;
@@ -62,22 +62,24 @@ __global__ void __launch_bounds__(kThreads, kBlocks) hardest_kernel(const Hardes
     R::load(a.user_rows + own, lane, dim, task.u);
     if (kGated) R::load(a.pos_gate + own, lane, dim, task.gate);
 
-    Hardest<float> best;
+    Hardest<float, int64_t> hardest = no_hardest<int64_t>(-INFINITY, a.n_candidates);
     bool sound = true;
     int64_t m = 0;
     for (; m + kInFlight <= a.n_candidates; m += kInFlight) {
-      score<kInFlight, kGated, R>(a, task, m, lane, dim, best, sound);
+      score<kInFlight, kGated, R>(a, task, m, lane, dim, hardest, sound);
     }
-    for (; m < a.n_candidates; ++m) score<1, kGated, R>(a, task, m, lane, dim, best, sound);
-    if (lane == 0 && mine < n_tasks) a.chosen[index] = sound ? best.item : -1;
+    for (; m < a.n_candidates; ++m) score<1, kGated, R>(a, task, m, lane, dim, hardest, sound);
+    if (lane != 0 || mine >= n_tasks) continue;
+    const bool all_nan = hardest.id == a.n_candidates;  // then it is the first
+    a.hardest[index] = !sound ? kNoItem : (all_nan ? __ldg(task.candidates) : hardest.payload);
   }
 }
 
 }  // namespace
 
 template <typename T>
-void hardest_negatives(const HardestNegativesArgs<T>& args, cudaStream_t stream) {
-  const int64_t n_tasks = args.n_pairs * args.n_chosen * args.n_hops;
+void hardest_negatives(const HardestArgs<T>& args, const Stream& stream) {
+  const int64_t n_tasks = args.n_pairs * args.n_negatives * args.n_hops;
   if (n_tasks == 0) return;
   with_row<T>(args.dim, [&](auto row) {
     using R = decltype(row);
@@ -85,15 +87,15 @@ void hardest_negatives(const HardestNegativesArgs<T>& args, cudaStream_t stream)
     const dim3 blocks(grid_for((n_tasks + teams - 1) / teams, kBlocks)), threads(kThreads);
     constexpr int shared = kTeamSharedBytes<R::kTeamSize>;
     if (args.item_gate == nullptr) {
-      ANS_LAUNCH((hardest_kernel<T, R, false>), blocks, threads, shared, stream, args);
+      ANS_LAUNCH((hardest_kernel<T, R, false>), blocks, threads, shared, stream.stream, args);
     } else {
-      ANS_LAUNCH((hardest_kernel<T, R, true>), blocks, threads, shared, stream, args);
+      ANS_LAUNCH((hardest_kernel<T, R, true>), blocks, threads, shared, stream.stream, args);
     }
   });
 }
 
-template void hardest_negatives<float>(const HardestNegativesArgs<float>&, cudaStream_t);
-template void hardest_negatives<__nv_bfloat16>(const HardestNegativesArgs<__nv_bfloat16>&, cudaStream_t);
-template void hardest_negatives<__half>(const HardestNegativesArgs<__half>&, cudaStream_t);
+template void hardest_negatives<float>(const HardestArgs<float>&, const Stream&);
+template void hardest_negatives<__nv_bfloat16>(const HardestArgs<__nv_bfloat16>&, const Stream&);
+template void hardest_negatives<__half>(const HardestArgs<__half>&, const Stream&);
 
 }  // namespace ans::cuda

@@ -1,11 +1,12 @@
-// The graph's operators on CUDA tensors: checks, memory, launches. csrc/propagate.cpp and
-// csrc/library.cpp have their schemas.
+// The graph's operators on CUDA tensors: checks, memory, launches. csrc/propagate.cpp has the
+// schemas of those that are not in csrc/ops.
 //
-// Nothing here waits for the GPU, so ids on it are not checked: a user that is no user, or that has clicked everything,
-// gets -1 for its negatives, and a broken graph gives NaN.
+// Nothing here waits for the GPU, so ids on it are not checked: a broken graph gives NaN.
+#define ANS_HOST
+#include "cuda/device.h"
 #include "cuda/propagate.h"
-#include "cuda/sample_negatives.h"
 #include "cuda/tensors.h"
+#include "ops/all.h"
 
 namespace ans::cuda {
 namespace {
@@ -107,33 +108,6 @@ Tensor propagate_mean_op(Tensor x, Tensor indptr, Tensor indices, Tensor scale, 
   return out;
 }
 
-Tensor sample_negatives_op(Tensor indptr, Tensor indices, Tensor users, int64_t n_users, int64_t n_items,
-                           int64_t n_negatives, Tensor seed, int64_t first_item) {
-  check_sampling(indptr, indices, users, n_users, n_items, n_negatives, first_item);
-  check_device(users, "users", indptr);
-  check_device(indices, "indices", indptr);
-  Tensor out = torch::stable::new_empty(users, {users.size(0), n_negatives});
-  const OnDeviceOf device(users);
-  sample_negatives({read<int64_t>(indptr), read<int32_t>(indices), indices.numel(), read<int64_t>(users),
-                    users.size(0), n_users, n_items, n_negatives, first_item, seed_of(seed, users),
-                    write<int64_t>(out)},
-                   device.stream());
-  STD_CUDA_KERNEL_LAUNCH_CHECK();
-  return out;
-}
-
-Tensor ans_noise_op(Tensor seed, int64_t n_rows, int64_t dim) {
-  check_range("n_rows", n_rows, 0, INT64_MAX);
-  check_range("dim", dim, 0, INT32_MAX);
-  const int64_t size = check_size("n_rows and dim", n_rows, dim);
-  Tensor out = torch::stable::new_empty(seed, {n_rows, dim}, ScalarType::Float);
-  if (size == 0) return out;
-  const OnDeviceOf device(seed);
-  ans_noise({seed_of(seed, seed), n_rows, dim, write<float>(out)}, device.stream());
-  STD_CUDA_KERNEL_LAUNCH_CHECK();
-  return out;
-}
-
 }  // namespace
 }  // namespace ans::cuda
 
@@ -141,6 +115,5 @@ STABLE_TORCH_LIBRARY_IMPL(ans_fast, CUDA, m) {
   m.impl("propagate", TORCH_BOX(&ans::cuda::propagate_op));
   m.impl("propagate_backward", TORCH_BOX(&ans::cuda::propagate_backward_op));
   m.impl("propagate_mean", TORCH_BOX(&ans::cuda::propagate_mean_op));
-  m.impl("sample_negatives", TORCH_BOX(&ans::cuda::sample_negatives_op));
-  m.impl("ans_noise", TORCH_BOX(&ans::cuda::ans_noise_op));
+  ans::ops::implement<ans::cuda::Device>(m);
 }

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "common/inline.h"
+#include "common/memory.h"
 
 #if defined(__CUDACC__)
 
@@ -11,10 +12,17 @@
 #include <cuda_fp16.h>
 #include <cuda_runtime.h>
 
+#include <stdexcept>
+
 #define ANS_LAUNCH(kernel, grid, block, shared_bytes, stream, ...) \
-  kernel<<<(grid), (block), (shared_bytes), (stream)>>>(__VA_ARGS__)
+  (kernel<<<(grid), (block), (shared_bytes), (stream)>>>(__VA_ARGS__), ans::cuda::check_launch())
 
 namespace ans::cuda {
+
+inline void check_launch() {
+  const cudaError_t error = cudaGetLastError();
+  if (error != cudaSuccess) throw std::runtime_error(cudaGetErrorString(error));
+}
 
 template <typename T>
 __device__ inline T* dynamic_shared() {
@@ -64,11 +72,10 @@ inline unsigned grid_for(int64_t work, int64_t a_processor) {
   return static_cast<unsigned>(work < most ? work : most);
 }
 
-// A seed known at launch, or one that is read on the device, so that a captured graph can be replayed with another.
-struct Seed {
-  const int64_t* on_device;  // or null
-  uint64_t value;
-  __device__ uint64_t get() const { return on_device ? static_cast<uint64_t>(*on_device) : value; }
+// Where a kernel runs.
+struct Stream {
+  cudaStream_t stream;
+  Memory memory;
 };
 
 }  // namespace ans::cuda

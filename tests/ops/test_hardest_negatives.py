@@ -109,6 +109,18 @@ def test_ties_go_to_the_first(gates, backend):
     assert torch.equal(case.run(backend), case.candidates[:, :, :1].expand(-1, -1, 2))
 
 
+@pytest.mark.parametrize("backend", ["reference", "fused"])
+@pytest.mark.parametrize("at", [0, 3, 5])
+def test_a_nan_is_never_the_hardest(at, backend):
+    case = Case(4, 2, 6, 2, 8)
+    case.floats[1][7] = math.nan
+    case.candidates[:] = torch.arange(6)
+    case.candidates[..., at] = 7
+    assert (case.run(backend) != 7).all()
+    case.floats[1][:] = math.nan
+    assert torch.equal(case.run(backend), case.candidates[:, :, :1].expand(-1, -1, 2))
+
+
 def test_the_choice_has_no_gradient():
     case = Case(4, 1, 6, 2, 8)
     case.floats = [tensor.requires_grad_() for tensor in case.floats]
@@ -197,7 +209,7 @@ def test_a_direct_call_is_checked_too():
     op = torch.ops.ans_fast.hardest_negatives
     with pytest.raises(ValueError, match="item_gate and pos_gate must come together"):
         op(*case.floats, case.candidates, case.gates[0], None, 1.0)
-    with pytest.raises(ValueError, match="candidates' number a negative must be in"):
+    with pytest.raises(ValueError, match="candidates' M must be in"):
         op(*case.floats, case.candidates[..., :0].contiguous(), None, None, 1.0)
     with pytest.raises(ValueError, match=r"item_hops must be \[n_items, H, D\], got \[11, 2, 7\]"):
         op(case.floats[0], case.floats[1][..., :7].contiguous(), case.candidates, None, None, 1.0)

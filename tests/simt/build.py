@@ -9,19 +9,30 @@ import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import torch
+
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 BUILD = ROOT / "build/simt"
+TORCH = Path(torch.__file__).parent
 FLAGS = (
-    "-std=c++20 -O1 -g1 -fPIC -Wall -Wextra -Werror -Wno-unknown-pragmas -Wno-ignored-attributes -fno-strict-aliasing"
+    "-std=c++20 -O1 -g1 -fPIC -fno-strict-aliasing -Wall -Wextra -Werror -Wno-unknown-pragmas -Wno-ignored-attributes "
+    "-Wno-attributes -DANS_SIMT -DTORCH_TARGET_VERSION=0x020a000000000000"
 ).split()
 SANITIZERS = "-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer".split()
 
 
 def compile_library(sources: list[Path], sanitize: bool = False) -> Path:
     """A shared library of `sources` (.cu or .cpp), compiled unless that was done before."""
-    flags = [*FLAGS, *(SANITIZERS if sanitize else []), f"-I{ROOT / 'csrc'}", f"-I{HERE}"]
-    headers = sorted([*ROOT.glob("csrc/common/*.h"), *ROOT.glob("csrc/cuda/*.h"), *HERE.glob("*.h")])
+    flags = [
+        *FLAGS,
+        *(SANITIZERS if sanitize else []),
+        f"-I{ROOT / 'csrc'}",
+        f"-I{HERE}",
+        "-isystem",
+        str(TORCH / "include"),
+    ]
+    headers = sorted([*ROOT.glob("csrc/*/*.h"), *HERE.glob("*.h")])
     text = " ".join(flags).encode() + b"".join(path.read_bytes() for path in [*headers, *sources])
     folder = BUILD / hashlib.sha256(text).hexdigest()[:16]
     library = folder / "kernels.so"
@@ -38,7 +49,9 @@ def compile_library(sources: list[Path], sanitize: bool = False) -> Path:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         objects = list(pool.map(compile_, sources))
     unfinished = folder / f"kernels.{os.getpid()}.so"
-    subprocess.run([compiler, *flags, "-shared", *objects, "-o", unfinished], check=True)
+    subprocess.run(
+        [compiler, *flags, "-shared", *objects, f"-L{TORCH / 'lib'}", "-ltorch_cpu", "-o", unfinished], check=True
+    )
     unfinished.rename(library)  # at once, should two test runs build side by side
     return library
 
@@ -46,7 +59,10 @@ def compile_library(sources: list[Path], sanitize: bool = False) -> Path:
 def load_kernels() -> ctypes.CDLL:
     """The library of all kernels; under AddressSanitizer (SIMT_SANITIZE=1) when the process was started with it."""
     kernels = [source for source in sorted(ROOT.glob("csrc/cuda/*.cu")) if not source.stem.startswith("library")]
-    library = ctypes.CDLL(compile_library([*kernels, HERE / "driver.cpp"], os.environ.get("SIMT_SANITIZE") == "1"))
+    sources = [*kernels, HERE / "driver.cpp", HERE / "operators.cpp"]
+    path = compile_library(sources, os.environ.get("SIMT_SANITIZE") == "1")
+    torch.ops.load_library(path)
+    library = ctypes.CDLL(path)
     library.last_failure.restype = ctypes.c_char_p
     library.count_chunks.restype = library.count_units.restype = ctypes.c_int64
     return library

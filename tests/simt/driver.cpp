@@ -1,8 +1,6 @@
 // The kernels' launchers as C functions for ctypes. Each returns 0, or 1 after a Failure whose text is last_failure().
 #include "cuda/ans_terms.h"
-#include "cuda/hardest_negatives.h"
 #include "cuda/propagate.h"
-#include "cuda/sample_negatives.h"
 
 #include <string>
 
@@ -38,11 +36,6 @@ int run_propagate(const PropagateArgs<T>* args) {
   return guarded([&] { propagate(*args, nullptr); });
 }
 
-template <typename T>
-int hardest(const HardestNegativesArgs<T>* args) {
-  return guarded([&] { hardest_negatives(*args, nullptr); });
-}
-
 }  // namespace
 
 extern "C" {
@@ -56,17 +49,6 @@ int propagate_float32(const PropagateArgs<float>* args) { return run_propagate(a
 int propagate_bfloat16(const PropagateArgs<__nv_bfloat16>* args) { return run_propagate(args); }
 int propagate_float16(const PropagateArgs<__half>* args) { return run_propagate(args); }
 int64_t count_chunks(int64_t n_nodes, int64_t n_indices) { return propagate_chunks(n_nodes, n_indices); }
-
-int sample_negatives_(const SampleNegativesArgs* args) {
-  return guarded([&] { sample_negatives(*args, nullptr); });
-}
-int ans_noise_(const NoiseArgs* args) {
-  return guarded([&] { ans_noise(*args, nullptr); });
-}
-
-int hardest_float32(const HardestNegativesArgs<float>* args) { return hardest(args); }
-int hardest_bfloat16(const HardestNegativesArgs<__nv_bfloat16>* args) { return hardest(args); }
-int hardest_float16(const HardestNegativesArgs<__half>* args) { return hardest(args); }
 
 int forward_float32(const AnsForwardArgs<float>* args) { return forward(args); }
 int forward_bfloat16(const AnsForwardArgs<__nv_bfloat16>* args) { return forward(args); }

@@ -19,6 +19,7 @@ from tests.simt.build import load_kernels
 
 NAMES = {torch.float32: "float32", torch.bfloat16: "bfloat16", torch.float16: "float16"}
 UNWRITTEN = 2**62
+NO_ITEM = 2**63 - 1  # kNoItem of csrc/common/kernel.h
 
 
 class KernelFailure(Exception):
@@ -41,28 +42,6 @@ class PropagateArgs(ctypes.Structure):
         *_fields("out", "out_row out_hop"),
         ("factor", c_float),
         *_fields("scratch partials"),
-    )
-
-
-class SampleArgs(ctypes.Structure):
-    _fields_ = (
-        *_fields("indptr indices", "n_indices"),
-        *_fields("users", "n_rows n_users n_items n_negatives first_item"),
-        ("seed", Seed),
-        *_fields("out"),
-    )
-
-
-class NoiseArgs(ctypes.Structure):
-    _fields_ = (("seed", Seed), *_fields("", "n_rows dim"), *_fields("out"))
-
-
-class HardestArgs(ctypes.Structure):
-    _fields_ = (
-        *_fields("user_rows item_hops item_gate pos_gate candidates"),
-        *_fields("", "n_items n_pairs n_chosen n_candidates n_hops dim"),
-        ("rest", c_float),
-        *_fields("chosen"),
     )
 
 
@@ -172,6 +151,21 @@ def propagate_mean(x: Tensor, indptr: Tensor, indices: Tensor, scale: Tensor, n_
     return out
 
 
+def operators() -> object:
+    """The operators of csrc/ops on the harness."""
+    library()
+    return torch.ops.ans_fast_simt
+
+
+@contextmanager
+def _seed_tensor(seed: int | Tensor) -> Iterator[Tensor]:
+    """A number is handed to kernels by value, a tensor by its address."""
+    by_address = isinstance(seed, Tensor)
+    library().set_seeds_by_address(by_address)
+    yield seed if by_address else torch.tensor([(seed + 2**63) % 2**64 - 2**63])
+    library().set_seeds_by_address(False)
+
+
 def sample_negatives(
     indptr: Tensor,
     indices: Tensor,
@@ -182,17 +176,13 @@ def sample_negatives(
     seed: int | Tensor,
     first_item: int,
 ) -> Tensor:
-    out = unwritten(len(users), n_negatives, dtype=torch.int64)
-    sizes = (len(users), n_users, n_items, n_negatives, first_item)
-    graph = (_address(indptr), _address(indices), len(indices))
-    run("sample_negatives_", SampleArgs(*graph, _address(users), *sizes, seed_of(seed), _address(out)))
-    return out
+    with _seed_tensor(seed) as at:
+        return operators().sample_negatives(indptr, indices, users, n_users, n_items, n_negatives, at, first_item)
 
 
 def ans_noise(seed: int | Tensor, n_rows: int, dim: int) -> Tensor:
-    out = unwritten(n_rows, dim)
-    run("ans_noise_", NoiseArgs(seed_of(seed), n_rows, dim, _address(out)))
-    return out
+    with _seed_tensor(seed) as at:
+        return operators().ans_noise(at, n_rows, dim)
 
 
 def hardest_negatives(
@@ -203,11 +193,7 @@ def hardest_negatives(
     pos_gate: Tensor | None = None,
     rest: float = 1.0,
 ) -> Tensor:
-    chosen = unwritten(*candidates.shape[:2], user_rows.shape[1], dtype=torch.int64)
-    tensors = (user_rows, item_hops, item_gate, pos_gate, candidates)
-    sizes = (len(item_hops), *candidates.shape, *user_rows.shape[1:])
-    run(f"hardest_{NAMES[user_rows.dtype]}", HardestArgs(*map(_address, tensors), *sizes, rest, _address(chosen)))
-    return chosen
+    return operators().hardest_negatives(user_rows, item_hops, candidates, item_gate, pos_gate, rest)
 
 
 class AnsInputs(NamedTuple):

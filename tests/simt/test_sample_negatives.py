@@ -46,11 +46,11 @@ def test_a_seed_in_memory_gives_the_same_draws():
     assert torch.equal(kernels.ans_noise(torch.tensor([77]), 5, 6), kernels.ans_noise(77, 5, 6))
 
 
-def test_who_has_nothing_to_draw_gets_minus_one():
+def test_who_has_nothing_to_draw_gets_no_item():
     graph = ans_fast.BipartiteGraph(np.array([0, 0, 0, 1]), np.array([0, 1, 2, 1]), 2, 3)
     users = torch.tensor([0, 1, 2, -1])
     got = kernels.sample_negatives(graph.indptr, graph.indices, users, 2, 3, 5, 1, 0)
-    assert (got[[0, 2, 3]] == -1).all()
+    assert (got[[0, 2, 3]] == kernels.NO_ITEM).all()
     assert set(got[1].tolist()) <= {0, 2}
 
 

@@ -1,0 +1,56 @@
+// What the kernels of an operator have in common, and how they are declared: once, for both devices.
+//
+// ANS_KERNEL(name, Args) declares cpu::name(const Args&, const Threads&) where kernels are compiled for the CPU, and
+// cuda::name(const Args&, const Stream&) where they are compiled for CUDA (or for tests/simt). ANS_ROW_KERNEL does so for
+// Args<T> with every type T that rows have on the device. A kernel takes its scratch from Threads or Stream.
+#pragma once
+
+#include <cstdint>
+
+#include "common/inline.h"
+#include "common/memory.h"
+
+#if defined(__CUDACC__) || defined(ANS_SIMT)
+#include "cuda/platform.h"
+#define ANS_KERNEL(name, Args) \
+  namespace cuda {             \
+  void name(const Args& args, const Stream& stream); \
+  }
+#define ANS_ROW_KERNEL(name, Args)                      \
+  namespace cuda {                                      \
+  template <typename T>                                 \
+  void name(const Args<T>& args, const Stream& stream); \
+  }
+#else
+#include "cpu/simd.h"
+#endif
+
+namespace ans {
+
+// What rows of T are summed up in: float32 for 16-bit rows, otherwise T.
+template <typename T>
+struct SumOf {
+  using Type = float;
+};
+template <>
+struct SumOf<double> {
+  using Type = double;
+};
+template <typename T>
+using Sum = typename SumOf<T>::Type;
+
+// A seed known at launch, or one that is read where the kernel runs, so that a captured graph can be replayed with
+// another.
+struct Seed {
+  const int64_t* address;  // or null
+  uint64_t value;
+};
+
+ANS_INLINE uint64_t value_of(const Seed& seed) {
+  return seed.address ? static_cast<uint64_t>(*seed.address) : seed.value;
+}
+
+// Stands for an item where there is none to give: no index at all, so that nobody takes it for one.
+constexpr int64_t kNoItem = INT64_MAX;
+
+}  // namespace ans

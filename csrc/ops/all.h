@@ -1,0 +1,22 @@
+// All operators: their schemas, and their implementations for one device.
+#pragma once
+
+#include "ops/ans_noise.h"
+#include "ops/hardest_negatives.h"
+#include "ops/sample_negatives.h"
+
+namespace ans::ops {
+
+template <typename Library>
+void define(Library& library) {
+  for (const char* schema : {kAnsNoise, kHardestNegatives, kSampleNegatives}) library.def(schema);
+}
+
+template <typename Device, typename Library>
+void implement(Library& library) {
+  library.impl("ans_noise", TORCH_BOX(&ans_noise<Device>));
+  library.impl("hardest_negatives", TORCH_BOX(&hardest_negatives<Device>));
+  library.impl("sample_negatives", TORCH_BOX(&sample_negatives<Device>));
+}
+
+}  // namespace ans::ops
