@@ -22,7 +22,7 @@ struct Task {
 // Looks at `kCount` candidates, whose rows are all on their way before the first one is scored.
 template <int kCount, bool kGated, typename R, typename T>
 __device__ __forceinline__ void score(const HardestArgs<T>& a, const Task<T>& task, int64_t m, int lane,
-                                      int dim, Hardest<float, int64_t>& hardest, bool& sound) {
+                                      int dim, Hardest<float, Nothing>& hardest, bool& sound) {
   int64_t items[kCount];
   float n[kCount][kValues], gates[kCount][kValues], scores[kCount] = {};
 #pragma unroll
@@ -41,7 +41,7 @@ __device__ __forceinline__ void score(const HardestArgs<T>& a, const Task<T>& ta
   }
   reduce<R::kTeamSize>(scores);
 #pragma unroll
-  for (int c = 0; c < kCount; ++c) take(hardest, scores[c], m + c, items[c]);
+  for (int c = 0; c < kCount; ++c) take(hardest, scores[c], m + c, {});
 }
 
 template <typename T, typename R, bool kGated>
@@ -62,7 +62,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks) hardest_kernel(const Hardes
     R::load(a.user_rows + own, lane, dim, task.u);
     if (kGated) R::load(a.pos_gate + own, lane, dim, task.gate);
 
-    Hardest<float, int64_t> hardest = no_hardest<int64_t>(-INFINITY, a.n_candidates);
+    Hardest<float, Nothing> hardest = no_hardest(-INFINITY, a.n_candidates);
     bool sound = true;
     int64_t m = 0;
     for (; m + kInFlight <= a.n_candidates; m += kInFlight) {
@@ -70,8 +70,8 @@ __global__ void __launch_bounds__(kThreads, kBlocks) hardest_kernel(const Hardes
     }
     for (; m < a.n_candidates; ++m) score<1, kGated, R>(a, task, m, lane, dim, hardest, sound);
     if (lane != 0 || mine >= n_tasks) continue;
-    const bool all_nan = hardest.id == a.n_candidates;  // then it is the first
-    a.hardest[index] = !sound ? kNoItem : (all_nan ? __ldg(task.candidates) : hardest.payload);
+    const int64_t at = hardest.id < a.n_candidates ? hardest.id : 0;  // the first where all scores are NaN
+    a.hardest[index] = sound ? __ldg(task.candidates + at) : kNoItem;
   }
 }
 
