@@ -9,8 +9,10 @@ from torch.profiler import ProfilerActivity, profile
 
 from ans_fast import BipartiteGraph
 from ans_fast.models import ANS
-from ans_fast.models.rows import Rows
-from ans_fast.models.training import make_optimizer, train_epoch
+from ans_fast.training.batches import Rows
+from ans_fast.training.loop import train_epoch
+from ans_fast.training.optimizer import make_optimizer
+from ans_fast.training.step import Step
 from benchmarks.cases import EPOCH_QUICK, EPOCH_SIZES, THREADS, EpochSize, epoch_pairs
 
 
@@ -30,10 +32,10 @@ def step_table(size: EpochSize, n_rows: int) -> str:
     rows = Rows(torch.from_numpy(users), torch.from_numpy(items))
     torch.manual_seed(0)
     model = ANS(graph, emb_size=size.D, n_layers=size.layers, num_neg=size.M, reg_weight=1e-4)
-    optimizer = make_optimizer(model, "Adam", lr=1e-3, l2=0.0)
-    train_epoch(model, optimizer, rows, size.B)
+    step = Step(model, make_optimizer(model, "Adam", lr=1e-3, l2=0.0))
+    train_epoch(step, rows, size.B)
     with profile(activities=[ProfilerActivity.CPU]) as found:
-        train_epoch(model, optimizer, rows, size.B)
+        train_epoch(step, rows, size.B)
 
     n_steps = -(-len(rows) // size.B)
     events = sorted(found.key_averages(), key=lambda event: -event.self_cpu_time_total)

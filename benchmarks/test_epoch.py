@@ -12,8 +12,10 @@ import torch
 
 from ans_fast import BipartiteGraph, backend, reference
 from ans_fast.models import ANS
-from ans_fast.models.rows import Rows
-from ans_fast.models.training import make_optimizer, train_epoch
+from ans_fast.training.batches import Rows
+from ans_fast.training.loop import train_epoch
+from ans_fast.training.optimizer import make_optimizer
+from ans_fast.training.step import Step
 from benchmarks.cases import EPOCH_QUICK, EPOCH_SIZES, EpochSize, epoch_pairs
 from benchmarks.conftest import quick
 from benchmarks.plain import compiled, torch_random
@@ -55,8 +57,8 @@ def test_epoch(size: EpochSize, provider: str, measure) -> None:
 def _trainer(graph: BipartiteGraph, size: EpochSize) -> Callable[[Rows], float]:
     torch.manual_seed(0)
     model = ANS(graph, emb_size=size.D, n_layers=size.layers, num_neg=size.M, reg_weight=1e-4)
-    optimizer = make_optimizer(model, "Adam", lr=1e-3, l2=0.0)
-    return lambda rows: train_epoch(model, optimizer, rows, size.B)
+    step = Step(model, make_optimizer(model, "Adam", lr=1e-3, l2=0.0))
+    return lambda rows: train_epoch(step, rows, size.B)
 
 
 def _reference_loss(graph: BipartiteGraph, size: EpochSize, rows: Rows) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import _ArgumentGroup
+from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -14,10 +15,10 @@ from ans_fast.flag_types import layers, non_negative, size, switch
 from ans_fast.graph import BipartiteGraph
 from ans_fast.models import losses
 from ans_fast.models.dot_product import DotProduct
-from ans_fast.models.rows import Rows
 from ans_fast.nn.encoders import ENCODERS
 from ans_fast.nn.gather import distinct, products, rows_at
 from ans_fast.nn.node_table import NodeTable
+from ans_fast.training.batches import Rows
 
 
 class ANS(DotProduct):
@@ -137,25 +138,32 @@ class ANS(DotProduct):
             return self.table.weight
         return self.base(self.table.weight, self.graph).flatten(1)
 
-    def loss(self, batch: Rows) -> Tensor:
+    @property
+    def seed_count(self) -> int:
+        """The last one is that of the noise; negatives are drawn by the first, where they are drawn."""
+        return 1 if self.mode == "Impression" else 2
+
+    def begin_epoch(self) -> None:
+        self.base.begin_epoch()
+
+    def loss(self, batch: Rows, seeds: Sequence[Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         if self.mode == "TopK":
-            pairs = Pairs(batch.users, batch.items, self.draw_negatives(batch.users))
+            pairs = Pairs(batch.users, batch.items, self.draw_negatives(batch.users, seeds[0]))
         elif self.mode == "CTR":
             clicked = batch.labels.nonzero()[:, 0]
             users = batch.users[clicked]
-            pairs = Pairs(users, batch.items[clicked], self.draw_negatives(users))
+            pairs = Pairs(users, batch.items[clicked], self.draw_negatives(users, seeds[0]))
         else:
             pairs = pairs_of_lists(batch)
         hops = self._hops_of(batch.users, batch.items, pairs.neg_items)
-        loss = self._pair_loss(hops, pairs)
+        loss, parts = self._pair_loss(hops, pairs, seeds[-1])
         if self.mode == "TopK":
-            return loss
+            return loss, parts
         if self.mode == "CTR":
             own = losses.click_loss(self.loss_n, hops.scores(batch.users, batch.items[:, None])[:, 0], batch.labels)
         else:
             own = losses.list_loss(self.loss_n, hops.scores(batch.users, batch.items), batch.n_pos, batch.n_neg)
-        self.terms = {self.loss_n: own.detach(), **self.terms}
-        return own + loss
+        return own + loss, {self.loss_n: own, **parts}
 
     def _hops_of(self, users: Tensor, *items: Tensor) -> Hops:
         """The hops of what a batch looks at: fewer to compute and to project than all, and a smaller gradient. On a GPU
@@ -168,8 +176,8 @@ class ANS(DotProduct):
         hops = self.base(self.table.weight, graph, nodes).split([n_here, len(nodes) - n_here])
         return Hops(*hops, place[:n_users], place[n_users:] - n_here)
 
-    def _pair_loss(self, hops: Hops, pairs: Pairs) -> Tensor:
-        """loss_ANS of the pairs."""
+    def _pair_loss(self, hops: Hops, pairs: Pairs, seed: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """loss_ANS of the pairs, and its parts."""
         users = hops.user_rows(pairs.users)
         terms = ops.ans_terms(
             hops.users,
@@ -184,6 +192,7 @@ class ANS(DotProduct):
             pairs.neg_count,
             eps=self.eps,
             noise_scale=self.noise_scale,
+            seed=seed,
         )
         parts = {"bpr": terms.bpr, "sns": terms.sns, "distance": terms.distance, "orthogonality": terms.orthogonality}
         loss = terms.bpr + self.gamma * (terms.sns + terms.distance + terms.orthogonality)
@@ -193,8 +202,7 @@ class ANS(DotProduct):
         own = self.base.own_loss(self.table.weight, self.graph, pairs.users, pairs.pos_items)
         if own is not None:
             parts[self.base_model], loss = own, loss + own
-        self.terms = {name: term.detach() for name, term in parts.items()}
-        return loss
+        return loss, parts
 
     def _reg(self, pairs: Pairs) -> Tensor:
         """(|E_u| + |E_p| + |E_n|) / B; a row that comes k times counts k times, by its weight and not by copies."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import _ArgumentGroup
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,11 +16,11 @@ from ans_fast.errors import UserError
 from ans_fast.flag_types import Integer, layers, non_negative, positive_int, share, size
 from ans_fast.graph import BipartiteGraph
 from ans_fast.models.dot_product import DotProduct
-from ans_fast.models.rows import Rows
 from ans_fast.nn.attention import Pairs, attend
 from ans_fast.nn.gather import products, rows_at
 from ans_fast.nn.log_sums import mean_log_sum
 from ans_fast.nn.node_table import NodeTable
+from ans_fast.training.batches import Rows
 
 FIX_STEPS = 10  # batches that share a masked graph
 
@@ -93,16 +94,20 @@ class AutoCF(DotProduct):
         group.add_argument("--keep_rate", type=share, default=0.2, help="share of random nodes in the decoder")
         group.add_argument("--ssl_reg", type=non_negative, default=1.0, help="weight of the contrastive regularisation")
 
-    def train(self, mode: bool = True) -> AutoCF:
-        """Forgets the mask: an epoch begins or ends."""
+    def begin_epoch(self) -> None:
+        """Forgets the mask."""
         self._masked, self._steps = None, 0
-        return super().train(mode)
 
     def nodes(self) -> Tensor:
         users, items = self._clicks()
         return self._vectors(Masked(self.graph, Pairs.both_ways(users, items, self.graph.n_nodes)))
 
-    def loss(self, batch: Rows) -> Tensor:
+    @property
+    def seed_count(self) -> int:
+        """None: masks are drawn by torch."""
+        return 0
+
+    def loss(self, batch: Rows, seeds: Sequence[Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         parts = {}
         if self._steps % FIX_STEPS == 0:
             scores = self._centre_scores()
@@ -115,8 +120,7 @@ class AutoCF(DotProduct):
         near_users, near_items = rows_at(users, own), rows_at(items, batch.items.unique())
         alike = mean_log_sum(near_users, users) + mean_log_sum(near_items, items)
         parts["contrast"] = self.ssl_reg * alike + mean_log_sum(near_users, items, counts)
-        self.terms = {"clicks": parts["clicks"].detach(), "contrast": parts["contrast"].detach()}
-        return sum(parts.values())
+        return sum(parts.values()), {name: parts[name] for name in ("clicks", "contrast")}
 
     def _clicks(self) -> tuple[Tensor, Tensor]:
         """The graph's pairs of user and item nodes: int64 [E] each."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,18 +13,17 @@ from torch import Tensor, nn
 
 from ans_fast.errors import UserError
 from ans_fast.graph import BipartiteGraph
-from ans_fast.models import files, losses
-from ans_fast.models.rows import Query, Rows
-from ans_fast.models.training import NotFinite, make_optimizer, train_epoch
+from ans_fast.models import losses, ranking, storage
 from ans_fast.nn.node_table import name_tables
 from ans_fast.sampling.uniform import Uniform
+from ans_fast.tensor_files import save_tensors
+from ans_fast.training import loop
+from ans_fast.training.batches import Query, Rows
 
 if TYPE_CHECKING:
     from argparse import _ArgumentGroup
 
     from ans_fast.data import Dataset
-
-RECOMMEND_BATCH = 1024  # users scored against all items at once
 
 
 class Recommender(nn.Module):
@@ -43,7 +41,6 @@ class Recommender(nn.Module):
         first_item: items below it exist only as padding (1 in ReChorus's data).
 
     Attributes:
-        terms: detached parts of the latest loss, by name, for messages; empty if there are none.
         collapse_hint: what to lower when the embeddings collapse.
     """
 
@@ -69,7 +66,6 @@ class Recommender(nn.Module):
         if loss_n not in losses.LOSSES[mode]:
             raise UserError(f"loss_n must be one of {', '.join(losses.LOSSES[mode])} in {mode} mode, got {loss_n!r}")
         self.graph, self.mode, self.loss_n, self.num_neg, self.first_item = graph, mode, loss_n, num_neg, first_item
-        self.terms: dict[str, Tensor] = {}
         self.sampler = Uniform(first_item)
         name_tables(self)
 
@@ -92,7 +88,7 @@ class Recommender(nn.Module):
     @classmethod
     def from_args(cls, args: Namespace, dataset: Dataset, graph: BipartiteGraph) -> Recommender:
         """The model that the flags describe: flags whose names are arguments of __init__ go there."""
-        names = cls._option_names()
+        names = storage.option_names(cls)
         return cls(graph, **{name: getattr(args, name) for name in names if hasattr(args, name)})
 
     def context(self, dataset: Dataset, split: str) -> dict[str, Tensor]:
@@ -127,21 +123,29 @@ class Recommender(nn.Module):
         items = torch.linspace(self.first_item, self.graph.n_items - 1, 256, device=self.device).long()
         return float(self.score(state, Query(users, items.expand(len(users), -1).contiguous())).std())
 
-    def loss(self, batch: Rows) -> Tensor:
-        """The scalar to minimise; also fills self.terms. Negatives of TopK batches are drawn here."""
-        if self.mode == "TopK":
-            items = torch.cat([batch.items[:, None], self.draw_negatives(batch.users)], 1)
-            return losses.top_k_bpr(self(batch.users, items, batch.context))
-        if self.mode == "CTR":
-            return losses.click_loss(
-                self.loss_n, self(batch.users, batch.items[:, None], batch.context)[:, 0], batch.labels
-            )
-        scores = self(batch.users, batch.items, batch.context)
-        return losses.list_loss(self.loss_n, scores, batch.n_pos, batch.n_neg)
+    @property
+    def seed_count(self) -> int:
+        """How many seeds a loss takes: in TopK mode one, by which negatives are drawn."""
+        return 1 if self.mode == "TopK" else 0
 
-    def draw_negatives(self, users: Tensor) -> Tensor:
+    def loss(self, batch: Rows, seeds: Sequence[Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """The scalar to minimise, and its parts by name, for messages. seeds: seed_count of them, int64 [1]; kernels
+        draw by these."""
+        if self.mode == "TopK":
+            items = torch.cat([batch.items[:, None], self.draw_negatives(batch.users, seeds[0])], 1)
+            return losses.top_k_bpr(self(batch.users, items, batch.context)), {}
+        if self.mode == "CTR":
+            scores = self(batch.users, batch.items[:, None], batch.context)[:, 0]
+            return losses.click_loss(self.loss_n, scores, batch.labels), {}
+        scores = self(batch.users, batch.items, batch.context)
+        return losses.list_loss(self.loss_n, scores, batch.n_pos, batch.n_neg), {}
+
+    def draw_negatives(self, users: Tensor, seed: Tensor) -> Tensor:
         """int64 [B, num_neg] of items that the users have not clicked."""
-        return self.sampler(self.graph, users, self.num_neg)
+        return self.sampler(self.graph, users, self.num_neg, seed)
+
+    def begin_epoch(self) -> None:
+        """Forgets what was drawn for an epoch."""
 
     # --- training ---
 
@@ -190,30 +194,8 @@ class Recommender(nn.Module):
         """
         if self.mode != "TopK":
             raise UserError(f"fit trains in TopK mode, this model is in {self.mode} mode: use python -m ans_fast.run")
-        if not self.graph.n_edges:
-            raise UserError(f"fit learns from clicks, and {self.graph} has none")
-        if not any(parameter.requires_grad for parameter in self.parameters()):
-            return []
-        n = self.graph.n_users
-        users = torch.repeat_interleave(torch.arange(n, device=self.device), self.graph.degrees[:n])
-        rows = Rows(users, self.graph.indices[: self.graph.n_edges].long() - n)
-        stepper, history = make_optimizer(self, optimizer, lr, l2), []
-        epoch_numbers: Any = range(1, epochs + 1)
-        if progress:
-            from tqdm import tqdm
+        return loop.fit(self, epochs, batch_size, lr, l2, optimizer, progress)
 
-            epoch_numbers = tqdm(epoch_numbers, desc=self.name, unit="epoch")
-        for epoch in epoch_numbers:
-            try:
-                history.append(train_epoch(self, stepper, rows, batch_size))
-            except NotFinite as error:
-                terms = ", ".join(f"{name} {value:.4g}" for name, value in error.terms.items())
-                raise UserError(
-                    f"loss is not finite in epoch {epoch}, batch {error.batch} ({terms}): lower lr"
-                ) from None
-        return history
-
-    @torch.no_grad()
     def recommend(self, user_ids: Sequence[int] | np.ndarray | Tensor, k: int = 10) -> tuple[np.ndarray, np.ndarray]:
         """The k items that each user is likeliest to click and has not clicked yet.
 
@@ -224,87 +206,27 @@ class Recommender(nn.Module):
         Raises:
             UserError: an id is out of range, or k is.
         """
-        users = torch.as_tensor(user_ids, dtype=torch.int64, device=self.device).flatten()
-        if len(users) and not 0 <= int(users.min()) <= int(users.max()) < self.graph.n_users:
-            raise UserError(
-                f"user_ids must be in [0, {self.graph.n_users}), got {int(users.min())} … {int(users.max())}"
-            )
-        if not 1 <= k <= self.graph.n_items:
-            raise UserError(f"k must be in [1, {self.graph.n_items}], got {k}")
-        state = self.precompute()
-        best = [self._best(state, part, k) for part in users.split(RECOMMEND_BATCH)]
-        scores = torch.cat([s for s, _ in best]) if best else torch.empty(0, k)
-        items = torch.cat([i for _, i in best]) if best else torch.empty(0, k, dtype=torch.int64)
-        items = items.masked_fill(scores == -torch.inf, -1)
-        return items.cpu().numpy(), scores.float().cpu().numpy()
-
-    def _best(self, state: Any, users: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        scores = self.score(state, Query(users))
-        scores[:, : self.first_item] = -torch.inf
-        scores[self.graph.clicks_of(users)] = -torch.inf
-        return tuple(scores.topk(k, dim=1))
+        return ranking.recommend(self, user_ids, k)
 
     # --- keeping ---
 
-    @classmethod
-    def _option_names(cls) -> list[str]:
-        """The arguments of __init__, its bases' included, but for self and graph."""
-        names: dict[str, None] = {}
-        for part in cls.__mro__:
-            if issubclass(part, Recommender) and "__init__" in vars(part):
-                parameters = inspect.signature(part.__init__).parameters.values()
-                names |= dict.fromkeys(
-                    p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
-                )
-        return [name for name in names if name not in ("self", "graph")]
-
     def save(self, path: str | Path) -> None:
         """Writes weights, options and graph into one file, atomically; `load` reads it."""
-        files.save_tensors(Path(path), self.content())
+        save_tensors(Path(path), self.content())
 
     def content(self) -> dict[str, Any]:
         """What `save` writes."""
-        graph, end = self.graph, self.graph.n_edges
-        return {
-            "model": self.name,
-            "options": {name: getattr(self, name) for name in self._option_names()},
-            "graph": {
-                "n_users": graph.n_users,
-                "n_items": graph.n_items,
-                "degrees": graph.degrees[: graph.n_users].cpu(),
-                "nodes": graph.indices[:end].cpu(),
-            },
-            "weights": {name: value.cpu() for name, value in self.state_dict().items()},
-        }
+        return storage.content(self)
 
     @classmethod
     def load(cls, path: str | Path) -> Recommender:
         """The model that `save` wrote, on the CPU. Raises UserError: no such file, damaged, or another model's."""
-        from ans_fast.models import by_name
-
-        content = files.load_tensors(Path(path))
-        try:
-            saved, graph = content["graph"], content["model"]
-            users = torch.repeat_interleave(torch.arange(saved["n_users"]), saved["degrees"])
-            graph = BipartiteGraph(users, saved["nodes"] - saved["n_users"], saved["n_users"], saved["n_items"])
-            model = by_name(content["model"])(graph, **content["options"])
-            model.load_weights(content["weights"], path)
-        except UserError:
-            raise
-        except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
-            raise UserError(f"{path} does not hold a model that ans_fast saved ({error!r})") from None
+        model = storage.load(path)
         if not isinstance(model, cls):
             raise UserError(f"{path} holds a {model.name}, expected a {cls.name}")
         return model
 
     def load_weights(self, weights: dict[str, Tensor], path: str | Path) -> None:
-        """Takes over a state dict read from `path`. Raises UserError where names or shapes differ, and
-        where a value is not finite."""
-        try:
-            files.check_finite(weights, path, "weights")
-            self.load_state_dict(weights)
-        except UserError:
-            raise
-        except (RuntimeError, AttributeError, TypeError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise UserError(f"{path} does not fit this {self.name}: {reason}") from None
+        """Takes over a state dict read from `path`. Raises UserError where names or shapes differ, and where a value
+        is not finite."""
+        storage.load_weights(self, weights, path)

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from ans_fast.models.base import Recommender
-from ans_fast.models.rows import Query
 from ans_fast.nn.gather import products, products_with_first, rows_at
 from ans_fast.nn.sparse import products_at
+from ans_fast.training.batches import Query
 
 
 class DotProduct(Recommender):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace, _ArgumentGroup
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,11 +16,11 @@ from ans_fast.models import losses
 from ans_fast.models.ans import ANS
 from ans_fast.models.base import Recommender
 from ans_fast.models.dot_product import DotProduct
-from ans_fast.models.rows import Rows
 from ans_fast.nn.encoders import Encoder
 from ans_fast.nn.gather import products, rows_at
 from ans_fast.nn.node_table import NodeTable
 from ans_fast.sampling import DENS, DNS, MixGCF, Popularity
+from ans_fast.training.batches import Rows
 
 if TYPE_CHECKING:
     from ans_fast.data import Dataset
@@ -135,24 +136,23 @@ class Encoded(DotProduct):
     def rows(self, ids: Tensor) -> Tensor:
         return self.encoder.mean(self.table.weight, self.graph, ids)
 
-    def loss(self, batch: Rows) -> Tensor:
+    def loss(self, batch: Rows, seeds: Sequence[Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         if self.hard is None:
-            return super().loss(batch)
+            return super().loss(batch, seeds)
         hops = self.hops() if self.hard.hop_by_hop else self.nodes()[:, None]
-        u, p, n = self._rows(hops, batch.users, batch.items)
+        u, p, n = self._rows(hops, batch.users, batch.items, seeds[0])
         n = self.hard.negatives(p, n)
         loss = losses.top_k_bpr(products(u.mean(1), torch.cat([p[:, None], n], 1).mean(2)))
         own = self.hard.own_loss(u, p, n)
-        if own is not None:
-            self.terms = {"bpr": loss.detach(), self.negative_sampling: own.detach()}
-            loss = loss + own
-        return loss
+        if own is None:
+            return loss, {}
+        return loss + own, {"bpr": loss, self.negative_sampling: own}
 
-    def _rows(self, hops: Tensor, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _rows(self, hops: Tensor, users: Tensor, items: Tensor, seed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The rows of clicks users int64 [B], items int64 [B] and of the negatives chosen for them, with gradients:
         [B, H, D], [B, H, D] and [B, K, H, D]."""
         n_users, n_hops = self.graph.n_users, hops.shape[1]
-        candidates = self.sampler(self.graph, users, self.num_neg * self.n_candidates)
+        candidates = self.sampler(self.graph, users, self.num_neg * self.n_candidates, seed)
         with torch.no_grad():
             item_hops = hops[n_users:]
             u, p = hops.index_select(0, users), item_hops.index_select(0, items)

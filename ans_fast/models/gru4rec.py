@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from ans_fast.flag_types import size
 from ans_fast.graph import BipartiteGraph
 from ans_fast.models.dot_product import pair_scores
-from ans_fast.models.rows import Query
 from ans_fast.models.sequential import Sequential
 from ans_fast.nn.gather import products, rows_at
 from ans_fast.nn.recurrent import last_states
+from ans_fast.training.batches import Query
 
 
 class GRU4Rec(Sequential):

@@ -13,9 +13,9 @@ from ans_fast.flag_types import List, size
 from ans_fast.graph import BipartiteGraph
 from ans_fast.models.base import Recommender
 from ans_fast.models.dot_product import pair_scores
-from ans_fast.models.rows import Query
 from ans_fast.nn.gather import rows_at
 from ans_fast.nn.node_table import NodeTable
+from ans_fast.training.batches import Query
 
 ALL_ITEMS_ROWS = 16  # users whose hidden layers for all items are held at once
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ans_fast.graph import BipartiteGraph
 from ans_fast.models.base import Recommender
-from ans_fast.models.rows import Query
+from ans_fast.training.batches import Query
 
 if TYPE_CHECKING:
     from ans_fast.data import Dataset

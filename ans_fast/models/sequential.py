@@ -12,8 +12,8 @@ from ans_fast.errors import UserError
 from ans_fast.flag_types import natural
 from ans_fast.graph import BipartiteGraph
 from ans_fast.models.base import Recommender
-from ans_fast.models.rows import Rows
 from ans_fast.nn.histories import histories
+from ans_fast.training.batches import Rows
 
 
 class Sequential(Recommender):

@@ -14,11 +14,11 @@ from ans_fast.errors import UserError
 from ans_fast.flag_types import Integer, size, text
 from ans_fast.graph import BipartiteGraph
 from ans_fast.models.dot_product import pair_scores
-from ans_fast.models.rows import Query, Rows
 from ans_fast.models.sequential import Sequential
 from ans_fast.nn.gather import products, rows_at
 from ans_fast.nn.item_relations import ItemRelations, relation_pairs
 from ans_fast.nn.node_table import NodeTable
+from ans_fast.training.batches import Query, Rows
 
 PARAMETERS = ("alphas", "pis", "betas", "sigmas", "mus")
 AGES = "related_ages"

@@ -33,6 +33,9 @@ class Encoder(nn.Module):
         """What the encoder adds to the loss of clicks users int64 [B], items int64 [B]; None if nothing."""
         return None
 
+    def begin_epoch(self) -> None:
+        """Forgets what was drawn for an epoch."""
+
 
 class LightGCNEncoder(Encoder):
     """ "LightGCN" (He et al., SIGIR 2020): the embedding and its n_layers propagated ones."""
@@ -91,10 +94,9 @@ class SGLEncoder(LightGCNEncoder):
         super().__init__(n_layers, emb_size)
         self.views: list[BipartiteGraph] = []
 
-    def train(self, mode: bool = True) -> SGLEncoder:
-        """Forgets the two graphs: an epoch begins or ends."""
+    def begin_epoch(self) -> None:
+        """Forgets the two graphs."""
         self.views = []
-        return super().train(mode)
 
     def own_loss(self, table: Tensor, graph: BipartiteGraph, users: Tensor, items: Tensor) -> Tensor:
         self.views = self.views or [without_some(graph, self.DROPPED) for _ in range(2)]

@@ -28,8 +28,8 @@ from ans_fast.flag_types import (
 )
 from ans_fast.models import MODULES, by_name
 from ans_fast.models.losses import LOSSES
-from ans_fast.models.training import OPTIMIZERS
 from ans_fast.runner.metrics import METRICS, Metric
+from ans_fast.training.optimizer import OPTIMIZERS
 
 MODES = tuple(METRICS)
 DEFAULT_METRICS = {"TopK": "NDCG,HR", "Impression": "NDCG,HR", "CTR": "AUC,ACC,F1_SCORE,LOG_LOSS"}

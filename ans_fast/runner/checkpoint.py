@@ -12,9 +12,9 @@ import torch
 from ans_fast.data import Dataset
 from ans_fast.errors import UserError
 from ans_fast.models.base import Recommender
-from ans_fast.models.files import FORMAT, check_tensors, load_tensors, save_tensors
-from ans_fast.models.training import Optimizer, load_optimizer
 from ans_fast.runner.history import History
+from ans_fast.tensor_files import FORMAT, check_tensors, load_tensors, save_tensors
+from ans_fast.training.optimizer import Optimizer, load_optimizer
 
 SHARE_OF_TIME = 0.05  # what writing checkpoints may take of a run's time; an unwritten epoch is computed anew
 NOT_SHAPING = {  # flags that do not shape the weights

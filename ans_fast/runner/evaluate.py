@@ -13,8 +13,8 @@ from torch import Tensor
 from ans_fast import BipartiteGraph
 from ans_fast.data import Dataset, Interactions
 from ans_fast.models.base import Recommender
-from ans_fast.models.rows import Query, Rows
 from ans_fast.runner import metrics as m
+from ans_fast.training.batches import Query, Rows
 
 SCORE_BYTES = 16 << 20  # scores of all items at once: more than about this much leaves the cache, and the heap
 

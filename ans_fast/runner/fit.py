@@ -13,12 +13,14 @@ from torch import Tensor
 
 from ans_fast.errors import UserError
 from ans_fast.models.base import Recommender
-from ans_fast.models.rows import Rows
-from ans_fast.models.training import NotFinite, make_optimizer, train_epoch
 from ans_fast.runner.checkpoint import Checkpoint
 from ans_fast.runner.evaluate import Evaluator
 from ans_fast.runner.history import History
 from ans_fast.runner.metrics import format_metrics
+from ans_fast.training.batches import Rows
+from ans_fast.training.loop import NotFinite, train_epoch
+from ans_fast.training.optimizer import make_optimizer
+from ans_fast.training.step import Step
 
 COLLAPSED = 0.05  # of the scores' spread before training
 OnEpoch = Callable[[int, float, dict[str, dict[str, float]]], None]  # epoch, loss, metrics by split
@@ -40,6 +42,7 @@ class Training:
         self.model, self.rows, self.dev, self.test, self.args = model, rows, dev, test, args
         self.checkpoint, self.on_epoch = checkpoint, on_epoch
         self.optimizer = make_optimizer(model, args.optimizer, args.lr, args.l2)
+        self.step = Step(model, self.optimizer)
         self.history = History(args.main_metric)
         self.best: dict[str, Tensor] = {}
         self.interrupted = self._warned = False
@@ -82,7 +85,6 @@ class Training:
         began = perf_counter()
         loss = self._train(epoch)
         trained = perf_counter()
-        self.model.eval()
         state = self.model.precompute()
         result = self.dev.evaluate(state, self.args.metrics, self._ks)
         results, tested = {"dev": result}, ""
@@ -113,14 +115,11 @@ class Training:
     def _train(self, epoch: int) -> float:
         bar = _bar(epoch, -(-len(self.rows) // self.args.batch_size))
         try:
-            return train_epoch(
-                self.model, self.optimizer, self.rows, self.args.batch_size, bar.update if bar else _nothing
-            )
+            return train_epoch(self.step, self.rows, self.args.batch_size, bar.update if bar else _nothing)
         except NotFinite as error:
-            terms = ", ".join(f"{name} {value:.4g}" for name, value in error.terms.items())
             saved = f"{self.checkpoint.path} holds epoch {self.checkpoint.epoch}"
             raise UserError(
-                f"the loss is not finite in epoch {epoch}, batch {error.batch} ({terms}): lower --lr; "
+                f"the loss is not finite in epoch {epoch}, {error.told}: lower --lr; "
                 + ("last good checkpoint: " + saved if self.checkpoint.epoch else "no checkpoint was written before")
             ) from None
         finally:

@@ -18,8 +18,6 @@ from ans_fast.command_line import exit_status
 from ans_fast.data import Dataset, load
 from ans_fast.errors import UserError
 from ans_fast.models.base import Recommender
-from ans_fast.models.files import load_tensors, save_tensors
-from ans_fast.models.rows import Rows
 from ans_fast.runner import arguments, summary
 from ans_fast.runner.checkpoint import Checkpoint, check_data
 from ans_fast.runner.curves import Curves
@@ -29,6 +27,8 @@ from ans_fast.runner.logs import Log, Paths
 from ans_fast.runner.metrics import format_metrics
 from ans_fast.runner.predictions import write_predictions
 from ans_fast.runner.results import draw_curves, require_matplotlib, write_results
+from ans_fast.tensor_files import load_tensors, save_tensors
+from ans_fast.training.batches import Rows
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -123,7 +123,6 @@ def _log_start(args: Namespace) -> None:
 def _before(training: Training, test: Evaluator, args: Namespace, paths: Paths) -> None:
     """Evaluates the untrained model, then takes over what is to be continued."""
     model = training.model
-    model.eval()
     state = model.precompute()
     training.history.first_spread = model.spread(state)
     logging.info("Test Before Training: (%s)", format_metrics(test.evaluate(state, args.metrics, args.ks)))
@@ -153,7 +152,6 @@ def _take_best(training: Training, paths: Paths) -> None:
 
 def _after(model: Recommender, evaluators: dict[str, Evaluator], args: Namespace, paths: Paths) -> dict[str, Any]:
     """Logs and writes the final results on dev and test."""
-    model.eval()
     state = model.precompute()
     results = {}
     for split, evaluator in evaluators.items():

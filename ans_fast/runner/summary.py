@@ -10,8 +10,8 @@ import torch
 from ans_fast import build_info
 from ans_fast.data import Dataset
 from ans_fast.models.base import Recommender
-from ans_fast.models.rows import Rows
 from ans_fast.ops._backend import use_reference
+from ans_fast.training.batches import Rows
 
 HIDDEN = {"model", "mode", "metrics", "ks", "main_k", "idle", "changed", "metric", "topk"}
 

@@ -31,7 +31,7 @@ class Popularity(Uniform):
         self.register_buffer("ends", weights.cumsum(0), persistent=False)
         self.register_buffer("clicks", clicks, persistent=False)
 
-    def forward(self, graph: BipartiteGraph, users: Tensor, n: int, seed: Tensor | None = None) -> Tensor:
+    def forward(self, graph: BipartiteGraph, users: Tensor, n: int, seed: Tensor) -> Tensor:
         """As Uniform; uniform where none of TRIES popular items is unclicked."""
         uniform = super().forward(graph, users, n, seed)
         draws = torch.rand(*uniform.shape, TRIES, dtype=torch.float64, device=users.device) * self.ends[-1]

@@ -21,8 +21,10 @@ class Uniform(nn.Module):
         super().__init__()
         self.first_item = first_item
 
-    def forward(self, graph: BipartiteGraph, users: Tensor, n: int, seed: Tensor | None = None) -> Tensor:
-        """users int64 [B] -> int64 [B, n] of items that they have not clicked. Raises UserError where there is none."""
+    def forward(self, graph: BipartiteGraph, users: Tensor, n: int, seed: Tensor) -> Tensor:
+        """users int64 [B], seed int64 [1] -> int64 [B, n] of items that they have not clicked.
+
+        Raises UserError where there is none."""
         try:
             return ops.sample_negatives(graph, users, n, seed, self.first_item)
         except (RuntimeError, ValueError) as error:

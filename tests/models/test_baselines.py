@@ -13,10 +13,10 @@ from ans_fast import BipartiteGraph
 from ans_fast.data import load
 from ans_fast.errors import UserError
 from ans_fast.models import by_name
-from ans_fast.models.rows import Query
 from ans_fast.nn.item_relations import ItemRelations
 from ans_fast.runner.arguments import parse
 from ans_fast.runner.main import run
+from ans_fast.training.batches import Query
 
 N_USERS, N_ITEMS = 121, 61
 SEQUENTIAL = ("FPMC", "GRU4Rec", "SLRCPlus")
@@ -104,7 +104,7 @@ def test_saves_and_loads(folder, name, tmp_path):
 
 @pytest.mark.parametrize("name", SEQUENTIAL)
 def test_rows_without_history_are_left_out_of_training(folder, name):
-    from ans_fast.models.rows import Rows
+    from ans_fast.training.batches import Rows
 
     dataset = load(folder, "walks")
     model = by_name(name)(BipartiteGraph(dataset.clicks.users, dataset.clicks.items, N_USERS, N_ITEMS))

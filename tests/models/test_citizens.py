@@ -15,7 +15,7 @@ from torch import nn
 
 from ans_fast import BipartiteGraph, models
 from ans_fast.errors import UserError
-from ans_fast.models.rows import Query
+from ans_fast.training.batches import Query
 from tests.conftest import random_graph
 
 GRAPH = random_graph(40, 50, 300)

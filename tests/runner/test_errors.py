@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ans_fast.models.files import load_tensors
+from ans_fast.tensor_files import load_tensors
 
 TOP = "--path ../data --dataset top --epoch 2 --batch_size 64 --emb_size 8".split()
 

@@ -19,9 +19,9 @@ from ans_fast import BipartiteGraph
 from ans_fast.data import Dataset, Interactions
 from ans_fast.data.dataset import TopKSplit
 from ans_fast.models import LightGCN, by_name
-from ans_fast.models.rows import Query
 from ans_fast.runner import evaluate
 from ans_fast.runner.metrics import RANKING
+from ans_fast.training.batches import Query
 from tests.runner.conftest import write
 
 _spec = importlib.util.spec_from_file_location("literal_metrics", Path(__file__).with_name("literal_metrics.py"))

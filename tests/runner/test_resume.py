@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from ans_fast.errors import UserError
-from ans_fast.models.files import load_tensors, save_tensors
+from ans_fast.tensor_files import load_tensors, save_tensors
 
 KILLS = int(os.environ.get("ANS_FAST_KILLS", "3"))  # of each of the two runs
 RUN = (

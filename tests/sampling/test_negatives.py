@@ -10,9 +10,10 @@ from ans_fast.errors import UserError
 from ans_fast.graph import BipartiteGraph
 from ans_fast.models import ANS, BPRMF, LightGCN, Recommender
 from ans_fast.models.encoded import SAMPLINGS
-from ans_fast.models.rows import Rows
 from ans_fast.runner.arguments import parse
 from ans_fast.runner.main import run
+from ans_fast.training.batches import Rows
+from ans_fast.training.step import draw_seeds
 from tests.conftest import random_graph
 
 
@@ -36,7 +37,7 @@ def test_popular_items_come_by_their_clicks(graph):
     torch.manual_seed(0)
     model = BPRMF(graph, negative_sampling="popularity", num_neg=2000, first_item=1)
     users = torch.tensor([3, 39])  # 39 has clicked nothing
-    drawn = model.draw_negatives(users)
+    drawn = model.draw_negatives(users, *draw_seeds(1))
     own = graph.indices[graph.indptr[3] : graph.indptr[4]].long() - graph.n_users
     assert not torch.isin(drawn[0], own).any()
     weights = graph.degrees[graph.n_users :].double() ** 0.75
@@ -106,9 +107,9 @@ def test_dens_takes_what_its_gates_say(graph, warm):
 
 def test_dens_counts_what_it_has_seen(graph):
     model = BPRMF(graph, emb_size=4, negative_sampling="DENS")
-    model.loss(Rows(torch.tensor([1, 2]), torch.tensor([3, 4])))
+    _, parts = model.loss(Rows(torch.tensor([1, 2]), torch.tensor([3, 4])), draw_seeds(model.seed_count))
     assert int(model.hard.seen) == 2
-    assert "DENS" in model.terms
+    assert "DENS" in parts
 
 
 @pytest.mark.parametrize("sampling", SAMPLINGS)
@@ -182,12 +183,12 @@ def test_popular_items_survive_moves_and_files(graph, tmp_path):
     model = BPRMF(graph, emb_size=4, negative_sampling="popularity", first_item=1)
     users = torch.arange(40)
     torch.manual_seed(3)
-    drawn = model.draw_negatives(users)
+    drawn = model.draw_negatives(users, *draw_seeds(1))
     assert set(model.state_dict()) == set(BPRMF(graph, emb_size=4).state_dict())
     model.save(tmp_path / "model.pt")
     loaded = Recommender.load(tmp_path / "model.pt")
     torch.manual_seed(3)
-    assert torch.equal(loaded.draw_negatives(users), drawn)
+    assert torch.equal(loaded.draw_negatives(users, *draw_seeds(1)), drawn)
     assert all(buffer.device.type == "meta" for buffer in model.to_device("meta").sampler.buffers())
 
 
@@ -195,4 +196,4 @@ def test_popular_items_of_an_empty_graph():
     """Nothing is popular: negatives are uniform."""
     empty = torch.zeros(0, dtype=torch.int64)
     model = BPRMF(BipartiteGraph(empty, empty, 3, 5), emb_size=4, negative_sampling="popularity", num_neg=4)
-    assert model.draw_negatives(torch.arange(3)).shape == (3, 4)
+    assert model.draw_negatives(torch.arange(3), *draw_seeds(1)).shape == (3, 4)

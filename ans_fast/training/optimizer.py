@@ -1,12 +1,19 @@
-"""Adam without the weight of torch.optim.Optimizer."""
+"""How parameters are updated: torch's optimizers, and Adam without their weight."""
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.optim.adam import adam
+
+from ans_fast.errors import UserError
+from ans_fast.tensor_files import check_tensors
+
+if TYPE_CHECKING:
+    from ans_fast.models.base import Recommender
 
 
 class Adam:
@@ -87,3 +94,37 @@ def _new_state(parameter: Tensor) -> dict[str, Tensor]:
         "exp_avg": torch.zeros_like(parameter),
         "exp_avg_sq": torch.zeros_like(parameter),
     }
+
+
+Optimizer = Adam | torch.optim.Optimizer
+STATE = {  # what each optimizer keeps of a parameter, in its shape, beside the count of steps
+    "Adam": ("exp_avg", "exp_avg_sq"),
+    "SGD": (),
+    "Adagrad": ("sum",),
+    "Adadelta": ("square_avg", "acc_delta"),
+}
+OPTIMIZERS = tuple(STATE)
+
+
+def make_optimizer(model: Recommender, name: str, lr: float, l2: float) -> Optimizer:
+    """The optimizer of OPTIMIZERS called `name`; weight decay l2 on what the model says."""
+    if name not in OPTIMIZERS:
+        raise UserError(f"optimizer must be one of {', '.join(OPTIMIZERS)}, got {name!r}")
+    if name == "Adam":
+        return Adam(model.parameter_groups(l2), lr)
+    fused = {} if name == "Adadelta" else {"fused": True}
+    return getattr(torch.optim, name)(model.parameter_groups(l2), lr=lr, **fused)
+
+
+def load_optimizer(optimizer: Optimizer, state: dict[int, dict[str, Any]], path: Path) -> None:
+    """Takes over the "state" of a state dict read from `path`; the optimizer's own settings stay. Raises UserError,
+    naming file and entry, where an entry is not what this optimizer keeps of these parameters."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    names = STATE[type(optimizer).__name__]
+    for number, saved in state.items():
+        if number not in range(len(parameters)):
+            raise UserError(f"{path}: optimizer.{number} is of no parameter, the model has {len(parameters)}")
+        step = {"step": torch.zeros(())} if names else {}
+        check_tensors(saved, {**step, **dict.fromkeys(names, parameters[number])}, path, f"optimizer.{number}")
+    whole = {n: {name: value.contiguous() for name, value in saved.items()} for n, saved in state.items()}
+    optimizer.load_state_dict({"state": whole, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-from ans_fast.models.adam import Adam
+from ans_fast.training.optimizer import Adam
 
 
 def groups(seed: int = 0) -> list[dict]:

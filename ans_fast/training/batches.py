@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING
 
@@ -72,3 +72,14 @@ class Query:
     users: Tensor
     items: Tensor | None = None
     context: dict[str, Tensor] = field(default_factory=dict)
+
+
+def shuffled(rows: Rows) -> Rows:
+    """The rows in an order from torch's CPU generator, the same on every device."""
+    return rows.take(torch.randperm(len(rows)).to(rows.users.device))
+
+
+def batches(rows: Rows, size: int) -> Iterator[Rows]:
+    """The rows in their order, `size` at a time; the last batch may be shorter."""
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]

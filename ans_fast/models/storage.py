@@ -1,0 +1,72 @@
+"""Models in files."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from ans_fast.errors import UserError
+from ans_fast.graph import BipartiteGraph
+from ans_fast.models.registry import by_name
+from ans_fast.tensor_files import check_finite, load_tensors
+
+if TYPE_CHECKING:
+    from ans_fast.models.base import Recommender
+
+
+def option_names(kind: type[Recommender]) -> list[str]:
+    """The arguments of a model's __init__, its bases' included, but for self and graph."""
+    names: dict[str, None] = {}
+    for part in kind.__mro__:
+        if part.__module__.startswith("ans_fast.") and "__init__" in vars(part):
+            parameters = inspect.signature(part.__init__).parameters.values()
+            names |= dict.fromkeys(p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
+    return [name for name in names if name not in ("self", "graph")]
+
+
+def content(model: Recommender) -> dict[str, Any]:
+    """What a file holds of a model."""
+    graph, end = model.graph, model.graph.n_edges
+    return {
+        "model": model.name,
+        "options": {name: getattr(model, name) for name in option_names(type(model))},
+        "graph": {
+            "n_users": graph.n_users,
+            "n_items": graph.n_items,
+            "degrees": graph.degrees[: graph.n_users].cpu(),
+            "nodes": graph.indices[:end].cpu(),
+        },
+        "weights": {name: value.cpu() for name, value in model.state_dict().items()},
+    }
+
+
+def load(path: str | Path) -> Recommender:
+    """The model in a file, on the CPU. Raises UserError."""
+    found = load_tensors(Path(path))
+    try:
+        saved = found["graph"]
+        users = torch.repeat_interleave(torch.arange(saved["n_users"]), saved["degrees"])
+        graph = BipartiteGraph(users, saved["nodes"] - saved["n_users"], saved["n_users"], saved["n_items"])
+        model = by_name(found["model"])(graph, **found["options"])
+        model.load_weights(found["weights"], path)
+    except UserError:
+        raise
+    except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
+        raise UserError(f"{path} does not hold a model that ans_fast saved ({error!r})") from None
+    return model
+
+
+def load_weights(model: Recommender, weights: dict[str, Tensor], path: str | Path) -> None:
+    """See `Recommender.load_weights`."""
+    try:
+        check_finite(weights, path, "weights")
+        model.load_state_dict(weights)
+    except UserError:
+        raise
+    except (RuntimeError, AttributeError, TypeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{path} does not fit this {model.name}: {reason}") from None
