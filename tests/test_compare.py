@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from ans_fast.compare import table
 from ans_fast.compare.command import main, make_grid, parser
 from ans_fast.compare.flags import PUBLISHED, flags_of_models
+from ans_fast.compare.grid import Run
+from ans_fast.compare.lock import locked
 from ans_fast.errors import UserError
 from ans_fast.models import MODULES
+from tests.conftest import ROOT
 
 
 def test_trains_once_and_goes_on_where_it_stopped(tmp_path, capsys):
@@ -20,7 +29,7 @@ def test_trains_once_and_goes_on_where_it_stopped(tmp_path, capsys):
         return main([*flags.split(), "--path", f"{tmp_path}/data", "--out", f"{tmp_path}/out", *more])
 
     assert go("POP") == 0
-    done = next(tmp_path.glob("out/runs/*/0/done.json"))
+    done = tmp_path / "out/runs/demo@TopK/POP/0/done.json"
     before = done.stat().st_mtime_ns
     assert json.loads(done.read_text())["peak_bytes"] > 2**20
     assert go("POP,BPRMF") == 0
@@ -31,19 +40,124 @@ def test_trains_once_and_goes_on_where_it_stopped(tmp_path, capsys):
     assert float(rows[1]["epoch_seconds"]) > 0
     assert "| demo | BPRMF | 1 |" in (tmp_path / "out/table.md").read_text()
     capsys.readouterr()
-    assert go("POP", "--flags", "POP: --train 0 --nonsense 1") == 1  # other flags: run anew
-    assert "unknown flag --nonsense" in capsys.readouterr().out
+    train = tmp_path / "data/demo/train.csv"
+    train.write_bytes(train.read_bytes().rsplit(b"\n", 2)[0] + b"\n")
+    assert go("POP") == 0
+    assert done.stat().st_mtime_ns != before  # other data: was run anew
+    assert go("POP", "--flags", "POP: --train 0 --nonsense 1") == 2
+    assert capsys.readouterr().err.startswith("error: unknown flag --nonsense")
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Makes the run of some flags, and a result as it would leave it."""
+
+    def make(flags: str, *, finished: bool) -> Run:
+        line = f"--models POP --datasets demo --seeds 0 --path {tmp_path}/data --out {tmp_path}/out"
+        (made,) = make_grid(parser().parse_args([*line.split(), "--flags", f"POP: {flags}"]))
+        if finished:
+            (made.folder / "log").mkdir(parents=True)
+            (made.folder / "log/results.json").write_text(json.dumps({**made.asked(), "results": {"test": {}}}))
+            (made.folder / "done.json").write_text('{"peak_bytes": 1}')
+        return made
+
+    return make
+
+
+@pytest.mark.parametrize("other", ["--topk 7", "--test_all 1", "--lr 0.5", "--num_neg 3", "--batch_size 8"])
+def test_a_result_counts_for_its_own_flags_only(run, other):
+    assert run("--train 0", finished=True).record()["peak_bytes"] == 1
+    assert run("--train 0 --lr 0.001", finished=False).record() is not None  # that is the default
+    assert run(f"--train 0 {other}", finished=False).record() is None
+
+
+@pytest.mark.parametrize("file", ["train.csv", "dev.csv", "test.csv", "item_meta.csv"])
+def test_a_result_counts_for_its_own_data_only(run, tmp_path, file):
+    made, path = run("--train 0", finished=True), tmp_path / "data/demo" / file
+    before = path.read_bytes() if path.exists() else b"item_id\n"
+    path.write_bytes(before + b"1" * (not before))
+    made.record()
+    path.write_bytes(before + b"\n")
+    assert made.record() is None
+
+
+@pytest.mark.parametrize("content", ["", "[]", "null", "{", "[" * 100_000, '{"flags": 3}'])
+@pytest.mark.parametrize("name", ["done.json", "log/results.json"])
+def test_a_damaged_file_is_no_result(run, name, content):
+    made = run("--train 0", finished=True)
+    (made.folder / name).write_text(content)
+    assert made.record() is None
+
+
+def test_one_at_a_time_and_no_run_outlives_its_comparison(tmp_path, capsys):
+    flags = "--models BPRMF --datasets demo --seeds 0 --epoch 1000000 --all=--early_stop=0".split()
+    flags += ["--path", f"{tmp_path}/data", "--out", f"{tmp_path}/out"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen([sys.executable, "-m", "ans_fast.compare", *flags], env=environment) as first:
+        try:
+            log = tmp_path / "out/runs/demo@TopK/BPRMF/0/log.txt"
+            wait_until(lambda: log.exists() and "Epoch 1 " in log.read_text())
+            assert main(flags) == 2
+            err = capsys.readouterr().err
+            assert err.startswith(f"error: --out {tmp_path}/out: another comparison runs there")
+            assert err.count("\n") == 1
+        finally:
+            first.kill()
+    wait_until(lambda: is_free(tmp_path / "out"))  # the run, which holds the lock too, has ended
+    length = len(log.read_text())
+    time.sleep(0.3)
+    assert len(log.read_text()) == length
+
+
+def test_who_inherits_the_lock_holds_it(tmp_path):
+    with locked(tmp_path) as number:
+        assert not is_free(tmp_path)
+        heir = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=[number])
+    assert not is_free(tmp_path)
+    heir.communicate(b"\n")
+    assert is_free(tmp_path)
+
+
+def is_free(folder: Path) -> bool:
+    try:
+        with locked(folder):
+            return True
+    except UserError:
+        return False
+
+
+def wait_until(holds: Callable[[], bool], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 def test_grid_has_every_cell_once(tmp_path):
     args = parser().parse_args(
-        ["--models", "ANS,LightGCN+big", "--datasets", "a,b:Impression", "--flags", "LightGCN+big: --emb_size 128"]
+        [
+            "--models",
+            "ANS,LightGCN+big",
+            "--datasets",
+            "a,b:Impression,a:TopK",
+            "--flags",
+            "LightGCN+big: --emb_size 128",
+        ]
     )
     grid = make_grid(args)
     assert len(grid) == 12
     assert len({run.folder for run in grid}) == 12
     assert [*grid[-1].command[:4]] == ["--model_name", "LightGCN", "--model_mode", "Impression"]
-    assert grid[-1].command[-2:] == ["--emb_size", "128"]
+    assert grid[-1].command[-4:] == ["--emb_size", "128", "--save_final_results", "0"]
+
+
+def test_every_data_set_has_a_folder_of_its_own():
+    names = "x:Impression,x_Impression,x@Impression,x/Impression,x%3AImpression,x,..,:CTR"
+    grid = make_grid(parser().parse_args(["--models", "ANS", "--datasets", names, "--out", "o", "--seeds", "0"]))
+    folders = [run.folder.parts for run in grid]
+    assert len(set(folders)) == 8
+    assert {len(parts) for parts in folders} == {5}
+    assert ".." not in {part for parts in folders for part in parts}
 
 
 def test_flags_come_from_file_and_command_line(tmp_path):
@@ -65,11 +179,18 @@ def test_unwritable_folder_is_told(tmp_path, capsys):
         (["Nothing"], [], "unknown model"),
         (["BPRMF+x"], [], "has no flags"),
         (["BPRMF"], ["BPRMF --l2 1"], "must be"),
+        (["BPRMF"], ["BPRMF: --sep '"], "flags of BPRMF: expected words whose quotes are closed"),
     ],
 )
 def test_mistakes_are_told(models, overrides, message):
     with pytest.raises(UserError, match=message):
         flags_of_models(models, "", overrides)
+
+
+def test_nested_without_end_is_told(tmp_path):
+    (tmp_path / "flags.json").write_text("[" * 100_000)
+    with pytest.raises(UserError, match="neither TOML nor JSON"):
+        flags_of_models(["POP"], str(tmp_path / "flags.json"), [])
 
 
 def test_table_marks_each_best():

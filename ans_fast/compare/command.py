@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import re
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
 from ans_fast.command_line import Help, Parser, exit_status
 from ans_fast.compare import table
 from ans_fast.compare.flags import PUBLISHED, flags_of_models
 from ans_fast.compare.grid import Run
+from ans_fast.compare.lock import locked
 from ans_fast.files import write_atomically
 from ans_fast.flag_types import List, Text, file_name, natural, path, positive_int, seed, text, words
 from ans_fast.runner.metrics import CLICK, RANKING, Metric
@@ -61,24 +63,25 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def compare(args: argparse.Namespace) -> int:
-    """The grid and its table; 1 if a run failed."""
-    grid, metrics = make_grid(args), args.metrics
-    failed = 0
-    for number, run in enumerate(grid, 1):
-        what = f"[{number}/{len(grid)}] {run.model} on {run.dataset} {run.mode}, seed {run.seed}".replace(" ,", ",")
-        if run.record is None:
-            print(f"{what}: runs, output in {run.folder / 'output.txt'}", flush=True)
-            status = run.execute()
-            if status:
-                failed += 1
-                print(f"{what}: failed with status {status}: {run.last_words()}", flush=True)
-                continue
-        record = run.record
-        if record is not None:
-            values = [f"{name} {record['results']['test'].get(name) or float('nan'):.4f}" for name in metrics]
-            print(f"{what}: {', '.join(values)}", flush=True)
-        write_table(grid, metrics, args.out)
-    print(write_table(grid, metrics, args.out))
+    """The grid and its table; 1 if a run failed. Raises UserError: a flag is wrong, data is missing, or another
+    comparison is at work in the folder."""
+    grid, failed = make_grid(args), 0
+    with locked(args.out) as lock:
+        records = {run: run.record() for run in grid}  # of all, so that mistakes are told before hours of work
+        for number, run in enumerate(grid, 1):
+            what = f"[{number}/{len(grid)}] {run.model} on {run.title}, seed {run.seed}"
+            if records[run] is None:
+                print(f"{what}: runs, output in {run.folder / 'output.txt'}", flush=True)
+                status = run.execute(lock)
+                records[run] = None if status else run.record()
+                if records[run] is None:
+                    failed += 1
+                    why = f"failed with status {status}" if status else "left no result of these flags and this data"
+                    print(f"{what}: {why}: {run.last_words()}", flush=True)
+                    continue
+            print(f"{what}: {_values(records[run], args.metrics)}", flush=True)
+            write_table(records, args.metrics, args.out)
+        print(write_table(records, args.metrics, args.out))
     return 1 if failed else 0
 
 
@@ -88,25 +91,33 @@ def make_grid(args: argparse.Namespace) -> list[Run]:
     shared = ["--path", str(args.path), "--epoch", str(args.epoch), "--batch_size", str(args.batch_size)]
     shared += ["--metric", ",".join(dict.fromkeys(name.partition("@")[0] for name in args.metrics))]
     grid = []
-    for named in dict.fromkeys(args.datasets):
-        dataset, _, mode = named.partition(":")
+    for dataset, mode in dict.fromkeys(map(_dataset_and_mode, args.datasets)):
         for model in flags:
+            folder = args.out / "runs" / f"{quote(dataset, safe='')}@{mode or 'TopK'}" / model
             own = (*shared, *args.all, *flags[model])
-            for number in dict.fromkeys(args.seeds):
-                folder = args.out / "runs" / re.sub(r"[^\w.+-]", "_", f"{named}__{model}") / str(number)
-                grid.append(Run(model, dataset, mode, number, own, folder))
+            seeds = dict.fromkeys(args.seeds)
+            grid += [Run(model, dataset, mode, number, own, folder / str(number)) for number in seeds]
     return grid
 
 
-def write_table(grid: list[Run], metrics: list[str], out: Path) -> str:
-    """Writes the table of the runs that are done; the Markdown."""
-    records: dict[tuple[str, str], list] = {}
-    for run in grid:
-        record = run.record
+def _dataset_and_mode(named: str) -> tuple[str, str]:
+    """Of "name" or "name:mode"; the mode is "" for TopK."""
+    dataset, _, mode = named.partition(":")
+    return dataset, "" if mode == "TopK" else mode
+
+
+def _values(record: dict[str, Any], metrics: list[str]) -> str:
+    found = record["results"]["test"]
+    return ", ".join(f"{name} {found.get(name) or float('nan'):.4f}" for name in metrics)
+
+
+def write_table(records: dict[Run, dict[str, Any] | None], metrics: list[str], out: Path) -> str:
+    """Writes the table of the runs that have a record; the Markdown."""
+    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for run, record in records.items():
         if record is not None:
-            name = f"{run.dataset} {run.mode}".strip()
-            records.setdefault((name, run.model), []).append(record)
-    lines = [table.Line.of_records(*key, found, metrics) for key, found in records.items()]
+            found.setdefault((run.title, run.model), []).append(record)
+    lines = [table.Line.of_records(*key, of_line, metrics) for key, of_line in found.items()]
     text = table.markdown(lines, metrics)
     write_atomically(out / "table.md", text.encode())
     write_atomically(out / "table.csv", table.comma_separated(lines, metrics).encode())

@@ -12,7 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from ans_fast.compare.flags import base_name
+from ans_fast.data import fingerprint
 from ans_fast.files import write_atomically
+from ans_fast.runner import arguments
+from ans_fast.runner.results import flags_of
+
+WHERE = ("load", "log_file", "model_path", "path")  # flags about places; the fingerprint says what was read
 
 
 @dataclass(frozen=True)
@@ -27,40 +32,67 @@ class Run:
     folder: Path
 
     @property
+    def title(self) -> str:
+        """The data set, with its mode unless that is Top-k."""
+        return f"{self.dataset} {self.mode}".strip()
+
+    @property
     def command(self) -> list[str]:
         """The flags of `python -m ans_fast.run`, but for those that say where files go."""
         flags = ["--model_name", base_name(self.model), "--model_mode", self.mode, "--dataset", self.dataset]
-        return [*flags, "--random_seed", str(self.seed), *self.flags]
+        return [*flags, "--random_seed", str(self.seed), *self.flags, "--save_final_results", "0"]
 
-    @property
+    def asked(self) -> dict[str, Any]:
+        """What makes a result this run's: the flags as results.json holds them, and the data's fingerprint now.
+
+        Raises UserError: a flag is wrong, or the data is not there.
+        """
+        args = arguments.parse(self.command)
+        found = fingerprint(args.path, args.dataset, **arguments.data_options(args))
+        shaping = {name: value for name, value in flags_of(args).items() if name not in WHERE}
+        return {"flags": shaping, "fingerprint": found}
+
     def record(self) -> dict[str, Any] | None:
-        """results.json with "peak_bytes", if this very command has been run to its end; else None."""
-        done = _read(self.folder / "done.json")
-        results = _read(self.folder / "log/results.json")
-        if done is None or results is None or done.get("command") != self.command:
-            return None
-        return {**results, "peak_bytes": done["peak_bytes"]}
+        """results.json with "peak_bytes", if a run to its end had these very flags and this very data; else None.
 
-    def execute(self) -> int:
-        """Runs it, going on from the checkpoint of an interrupted run of the same command; the exit status."""
-        if _read(self.folder / "begun.json") != {"command": self.command}:
+        Raises UserError as `asked`.
+        """
+        asked = self.asked()
+        done, results = _read(self.folder / "done.json"), _read(self.folder / "log/results.json")
+        if "peak_bytes" not in done or results.get("fingerprint") != asked["fingerprint"]:
+            return None
+        had = results.get("flags")
+        same = isinstance(had, dict) and asked["flags"].items() <= had.items()
+        return {**results, **done} if same else None
+
+    def execute(self, lock: int) -> int:
+        """Runs it, going on from the checkpoint of an interrupted run of the same flags and data; the exit status.
+
+        The run ends with this process, and until then holds the open file `lock` as this process does.
+        """
+        asked = self.asked()
+        if _read(self.folder / "begun.json") != asked:
             shutil.rmtree(self.folder, ignore_errors=True)
-        _write(self.folder / "begun.json", {"command": self.command})
+        (self.folder / "done.json").unlink(missing_ok=True)
+        _write(self.folder / "begun.json", asked)
         files = ["--log_file", f"{self.folder}/log.txt", "--model_path", f"{self.folder}/weights.pt"]
         resume = ["--load", "1"] if (self.folder / "weights.resume.pt").exists() else []
-        argv = [sys.executable, "-m", "ans_fast.run", *self.command, *files, *resume, "--save_final_results", "0"]
+        argv = [sys.executable, "-m", "ans_fast.compare.child", *self.command, *files, *resume]
         with open(self.folder / "output.txt", "ab") as output:
-            process = subprocess.Popen(argv, stdout=output, stderr=subprocess.STDOUT)
+            process = subprocess.Popen(
+                argv, stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT, pass_fds=[lock]
+            )
             try:
                 _, status, usage = os.wait4(process.pid, 0)
             except KeyboardInterrupt:
                 process.kill()
                 process.wait()
                 raise
+            process.stdin.close()
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode == 0:
             scale = 1 if sys.platform == "darwin" else 1024  # Linux counts in KiB
-            _write(self.folder / "done.json", {"command": self.command, "peak_bytes": usage.ru_maxrss * scale})
+            _write(self.folder / "done.json", {"peak_bytes": usage.ru_maxrss * scale})
         return process.returncode
 
     def last_words(self) -> str:
@@ -73,8 +105,10 @@ def _write(path: Path, content: dict[str, Any]) -> None:
     write_atomically(path, (json.dumps(content, indent=2) + "\n").encode())
 
 
-def _read(path: Path) -> dict[str, Any] | None:
+def _read(path: Path) -> dict[str, Any]:
+    """What the file holds; nothing where there is none, or none that is whole."""
     try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError):
-        return None
+        content = json.loads(path.read_text())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}

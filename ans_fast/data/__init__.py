@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ans_fast.data.dataset import Dataset, ImpressionLists, Interactions, Labelled, TopKSplit
-    from ans_fast.data.loading import MODES, load
+    from ans_fast.data.loading import MODES, fingerprint, load
 
-__all__ = ["MODES", "Dataset", "ImpressionLists", "Interactions", "Labelled", "TopKSplit", "load"]
+__all__ = ["MODES", "Dataset", "ImpressionLists", "Interactions", "Labelled", "TopKSplit", "fingerprint", "load"]
 
 
 def __getattr__(name: str) -> Any:
     """Imports at the first use, as `ans_fast` does: NumPy comes after the command line is there to tell of Ctrl-C."""
     if name not in __all__:
         raise AttributeError(f"module 'ans_fast.data' has no attribute {name!r}")
-    home = "loading" if name in ("MODES", "load") else "dataset"
+    home = "loading" if name in ("MODES", "fingerprint", "load") else "dataset"
     return getattr(importlib.import_module(f"ans_fast.data.{home}"), name)

@@ -40,10 +40,9 @@ def load(
     What was read of large files is kept in a cache keyed by their contents and these options; `regenerate` rebuilds it.
     The set `demo` is generated where it is missing. Raises UserError with one line that names file, line or column.
     """
-    if mode not in MODES:
-        raise UserError(f"mode must be one of {', '.join(MODES)}, got {mode!r}")
-    folder = _find(Path(path), name)
     limits = ListLimits(train_max_pos_item, train_max_neg_item, test_max_pos_item, test_max_neg_item)
+    digest = fingerprint(path, name, mode, sep, impression_key, **asdict(limits))
+    folder = _find(Path(path), name)
 
     def read() -> Dataset:
         from ans_fast.data import labelled, topk  # here: pandas takes longer to import than a cache to read
@@ -54,9 +53,18 @@ def load(
             return labelled.read_ctr(name, folder, sep)
         return labelled.read_impressions(name, folder, sep, impression_key, limits)
 
-    options = {"impression_key": impression_key, **asdict(limits)} if mode == "Impression" else {}
-    fingerprint = fingerprint_of(folder, [mode, sep, options])
-    return replace(cached(read, name, mode, folder, sep, fingerprint, regenerate), fingerprint=fingerprint)
+    return replace(cached(read, name, mode, folder, sep, digest, regenerate), fingerprint=digest)
+
+
+def fingerprint(
+    path: str | Path, name: str, mode: str = "TopK", sep: str = "\t", impression_key: str = "time", **limits: int
+) -> str:
+    """The fingerprint that `load` gives what it reads with these arguments; the tables are not read for it, so that it
+    takes a moment. Raises UserError where the data set or a file is missing."""
+    if mode not in MODES:
+        raise UserError(f"mode must be one of {', '.join(MODES)}, got {mode!r}")
+    options = {"impression_key": impression_key, **asdict(ListLimits(**limits))} if mode == "Impression" else {}
+    return fingerprint_of(_find(Path(path), name), [mode, sep, options])
 
 
 def _find(path: Path, name: str) -> Path:

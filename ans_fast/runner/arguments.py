@@ -6,7 +6,7 @@ import argparse
 import difflib
 import logging
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from ans_fast.command_line import Parser
 from ans_fast.errors import UserError
@@ -36,6 +36,7 @@ DEFAULT_METRICS = {"TopK": "NDCG,HR", "Impression": "NDCG,HR", "CTR": "AUC,ACC,F
 ALWAYS_SHOWN = ("NDCG", "MAP", "HR")  # in Impression mode, whatever --metric says
 DEVICE = "([0-9]{1,4}|(GPU|MIG)-[0-9A-Za-z/-]+)"
 GPUS = Text(f"(-1|{DEVICE}(,{DEVICE})*)?", "numbers of devices such as 0 or 0,1, or ''")
+LIST_LIMITS = ("train_max_pos_item", "train_max_neg_item", "test_max_pos_item", "test_max_neg_item")
 IDLE = ("num_workers", "pin_memory", "buffer")  # ReChorus's flags that have nothing to do here
 
 
@@ -123,7 +124,7 @@ def _add_data(group: argparse._ActionsContainer, mode: str) -> None:
         group.add_argument(
             "--impression_idkey", type=text, default="time", help="column whose equal values make one list of a user"
         )
-        for name in ("train_max_pos_item", "train_max_neg_item", "test_max_pos_item", "test_max_neg_item"):
+        for name in LIST_LIMITS:
             split, _, kind, _ = name.split("_")
             what = "clicked" if kind == "pos" else "other"
             group.add_argument(
@@ -198,6 +199,14 @@ def _read_metrics(args: argparse.Namespace) -> None:
     args.main_k = int(k) if k else None
     wanted = [*args.metric, base, *(ALWAYS_SHOWN if args.mode == "Impression" else ())]
     args.metrics = list(dict.fromkeys(wanted))
+
+
+def data_options(args: argparse.Namespace) -> dict[str, Any]:
+    """The arguments of `ans_fast.data.load`, beside the set's place and name, that shape what is read."""
+    options = {"mode": args.mode, "sep": args.sep}
+    if args.mode == "Impression":
+        options |= {"impression_key": args.impression_idkey, **{name: getattr(args, name) for name in LIST_LIMITS}}
+    return options
 
 
 def _refuse(flag: str, parser: argparse.ArgumentParser, where: str) -> NoReturn:

@@ -46,7 +46,7 @@ def run(argv: Sequence[str]) -> int:
     curves = Curves(paths.curves)
     device = _device(args)
     torch.manual_seed(args.random_seed)
-    dataset = _load(args)
+    dataset = load(args.path, args.dataset, regenerate=bool(args.regenerate), **arguments.data_options(args))
     paths.check_outputs(args)
     with Log(paths.log, args.verbose) as log:
         status = _train_and_evaluate(args, paths, dataset, device, curves, began)
@@ -84,7 +84,11 @@ def _train_and_evaluate(
     results = _after(model, evaluators, args, paths)
     seconds["total"] = perf_counter() - began
     curves.close(results, training.history.best_epoch)
-    facts = {"parameters": sum(p.numel() for p in model.parameters()), "backend": summary.backend_name(device)}
+    facts = {
+        "fingerprint": dataset.fingerprint,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "backend": summary.backend_name(device),
+    }
     write_results(paths.results, args, training.history, results, seconds, facts)
     if args.plot:
         draw_curves(paths.drawing, training.history, paths.folder.name)
@@ -102,15 +106,6 @@ def _device(args: Namespace) -> torch.device:
         except RuntimeError as error:
             raise UserError(f"{error}; or give --gpu ''") from None
     return torch.device("cuda")
-
-
-def _load(args: Namespace) -> Dataset:
-    options = {"mode": args.mode, "sep": args.sep, "regenerate": bool(args.regenerate)}
-    if args.mode == "Impression":
-        options["impression_key"] = args.impression_idkey
-        names = ("train_max_pos_item", "train_max_neg_item", "test_max_pos_item", "test_max_neg_item")
-        options |= {name: getattr(args, name) for name in names}
-    return load(args.path, args.dataset, **options)
 
 
 def _log_start(args: Namespace) -> None:

@@ -46,7 +46,7 @@ def write_results(
             }
             for i, (loss, dev, s) in enumerate(zip(history.losses, history.dev, history.seconds, strict=True), 1)
         ],
-        "flags": {k: v for k, v in sorted(vars(args).items()) if isinstance(v, str | int | float | list)},
+        "flags": flags_of(args),
         "seconds": {**seconds, "training": history.total_seconds},
         **facts,
         "versions": {
@@ -58,6 +58,11 @@ def write_results(
         "machine": {"system": platform.platform(), "cpus": os.cpu_count(), "threads": torch.get_num_threads()},
     }
     write_atomically(path, (json.dumps(_finite(content), indent=2, default=str) + "\n").encode())
+
+
+def flags_of(args: Namespace) -> dict[str, Any]:
+    """The flags and their values, as results.json holds them."""
+    return {name: value for name, value in sorted(vars(args).items()) if isinstance(value, str | int | float | list)}
 
 
 def _finite(value: Any) -> Any:
