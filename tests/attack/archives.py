@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from ans_fast.tensor_files import save_tensors
+
 MARK = "EXECUTED"  # the file that a payload writes, in the working directory
 
 
@@ -202,7 +204,7 @@ def _content(path: Path, where: float, what: tuple[float, Any], change: Callable
     for key in outer:
         holder = holder[key]
     change(holder, last, what[1])
-    torch.save(content, path)
+    save_tensors(path, content)  # with a right seal, so that what it holds is looked at
 
 
 def _tensor(holder: Any, key: Any, how: str) -> None:

@@ -142,7 +142,7 @@ def check_right(ended: Ended) -> None:
 
 def check_nothing_left(folder: Path) -> None:
     """A Fault if a temporary file is left under the folder."""
-    left = [path for path in folder.rglob("*") if path.name.endswith(".tmp")]
+    left = [path for path in folder.rglob("*") if path.name.endswith((".tmp", ".old"))]
     if left:
         raise Fault(f"left behind: {', '.join(str(path.relative_to(folder)) for path in left)}")
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import torch
 
+from ans_fast.command_line import _open_closed_streams
 from ans_fast.data.command import main as data_main
 from ans_fast.runner.main import main as run_main
 from tests.attack import sets
@@ -138,6 +139,7 @@ def _spoil(kind: str, share: float, room: int) -> None:
         sys.stdout.close()
         os.close(1)
         sys.stdout = None  # as Python has it then
+        _open_closed_streams()  # the first that `start` does
     elif kind == "nobody reads":
         reading, writing = os.pipe()
         os.close(reading)

@@ -16,7 +16,9 @@ from tests.attack.attack import Case, Fault, judge, smallest
 from tests.attack.child import Ended
 from tests.conftest import ROOT
 
-TRIES = {"data": 120, "caches": 80, "flags": 120, "operators": 200}
+TRIES = {
+    "data": 120, "checkpoints": 30, "caches": 60, "flags": 100, "kills": 16, "disks": 30, "operators": 150,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", TRIES)
