@@ -46,7 +46,8 @@ def main() -> int:
 
 
 def _import_all() -> None:
-    """What children would import one by one."""
+    """What children would import one by one; torch's optimizers take what compiles."""
+    importlib.import_module("torch._dynamo")
     for module in pkgutil.walk_packages(ans_fast.__path__, "ans_fast."):
         if module.name.rpartition(".")[2] not in ("__main__", "run", "_C", "_C_cuda"):
             importlib.import_module(module.name)
