@@ -37,11 +37,13 @@ attack: $(VENV)/.built
 	$(RUN) -m tests.attack --minutes $(MINUTES) --seed $(SEED)
 
 # The operators' tests, and attacks on them, under AddressSanitizer and UndefinedBehaviorSanitizer, in a build of their
-# own. libstdc++ is preloaded too, or AddressSanitizer finds no __cxa_throw to hand exceptions on to.
+# own. libstdc++ is preloaded too, or AddressSanitizer finds no __cxa_throw to hand exceptions on to. Who asks for more
+# memory than there is gets an error, as without it.
 sanitize: $(VENV)/.installed
 	ANS_FAST_SANITIZE=1 $(RUN) setup.py -q build --build-lib build/sanitized
-	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so)" ASAN_OPTIONS=detect_leaks=0 \
-	  PYTHONPATH=build/sanitized $(RUN) -P -m pytest -o pythonpath= -p no:cacheprovider -m "not compiles" tests/ops tests/test_graph.py \
+	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so)" \
+	  ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1:max_allocation_size_mb=4096 \
+	  PYTHONPATH=$(CURDIR)/build/sanitized $(RUN) -P -m pytest -o pythonpath= -p no:cacheprovider -m "not compiles" tests/ops tests/test_graph.py \
 	  "tests/attack/test_attack.py::test_no_fault[operators]"
 
 clean:

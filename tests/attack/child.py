@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+import re
 import resource
 import signal
 import sys
@@ -18,6 +19,8 @@ from time import monotonic, sleep
 MEMORY = 6 << 30  # bytes of address space a child may ask for; what asks for more must say so in one line
 CRASHED = 70  # a child's exit status after an exception that nobody caught
 _SANITIZED = "libasan" in os.environ.get("LD_PRELOAD", "")  # AddressSanitizer reserves terabytes of addresses
+
+_REFUSES_MEMORY = re.compile(r"==\d+==WARNING: AddressSanitizer failed to allocate .*\n")  # as the limit does elsewhere
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,8 @@ def in_child(
             status = os.waitpid(process, 0)[1]
         out.seek(0)
         err.seek(0)
-        texts = (file.read().decode(errors="backslashreplace") for file in (out, err))
+        texts = [file.read().decode(errors="backslashreplace") for file in (out, err)]
+        texts[1] = _REFUSES_MEMORY.sub("", texts[1])
         return Ended(os.waitstatus_to_exitcode(status), *texts, hung)
 
 
