@@ -137,7 +137,7 @@ def check_converted(folder: Path, pairs: set | None, all_kept: bool = True, dist
 def _atomic_pairs(source: Path) -> set | None:
     """user and item of every row; None where the text leaves open what a row is."""
     pairs = set()
-    for path in sorted(source.glob("*.inter")):
+    for path in sorted(path for path in source.glob("*.inter") if path.is_file()):  # a folder is named, not read
         text = path.read_bytes()
         if text.count(b"\r") != text.count(b"\r\n"):
             return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import re
 from pathlib import Path
@@ -43,13 +44,14 @@ def _read(raw: Path, utc_offset: float) -> pd.DataFrame:
     path = raw if raw.is_file() else raw / "ratings.dat"
     text = read_bytes(path)
     try:  # "1::1193::5::978300760" at single colons: every second column is empty
-        table = pd.read_csv(io.BytesIO(text), sep=":", header=None, dtype=dict.fromkeys((0, 2, 4, 6), np.int64))
+        numbers = dict.fromkeys((0, 2, 4, 6), np.int64)
+        table = pd.read_csv(io.BytesIO(text), sep=":", header=None, dtype=numbers, quoting=csv.QUOTE_NONE)
         whole = table.shape[1] == 7 and table[[1, 3, 5]].isna().all(axis=None)
-    except ValueError:
+    except (ValueError, OverflowError):
         whole = False
     if not whole:
         for number, line in enumerate(text.splitlines(), 1):
-            if not re.fullmatch(rb"\d+::\d+::\d+::\d+", line):
+            if not re.fullmatch(rb"\d{1,18}(::\d{1,18}){3}", line):
                 raise UserError(f"{path} line {number}: expected UserID::MovieID::Rating::Timestamp, got {line[:40]!r}")
         raise UserError(f"{path} is malformed")
     rows = table[[0, 2, 4, 6]].set_axis(["user", "item", "rating", "time"], axis=1)
