@@ -24,6 +24,7 @@ from ans_fast.runner.curves import Curves
 from ans_fast.runner.evaluate import Evaluator, make_evaluator
 from ans_fast.runner.fit import Training
 from ans_fast.runner.logs import Log, Paths
+from ans_fast.runner.memory import check_memory
 from ans_fast.runner.metrics import format_metrics
 from ans_fast.runner.predictions import write_predictions
 from ans_fast.runner.results import draw_curves, require_matplotlib, write_results
@@ -47,6 +48,7 @@ def run(argv: Sequence[str]) -> int:
     device = _device(args)
     torch.manual_seed(args.random_seed)
     dataset = load(args.path, args.dataset, regenerate=bool(args.regenerate), **arguments.data_options(args))
+    check_memory(args, dataset, device)
     paths.check_outputs(args)
     with Log(paths.log, args.verbose) as log:
         status = _train_and_evaluate(args, paths, dataset, device, curves, began)

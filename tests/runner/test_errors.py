@@ -190,3 +190,31 @@ def test_damaged_checkpoints(go, work: Path, damage):
     assert status == 2
     assert err.count("\n") == 1
     assert path.name in err
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        "--lr 1e38",
+        "--eps 1e38 --noise_scale 1e38",
+        "--n_layers 1000",
+        "--epoch 0",
+        "--batch_size 2147483647 --eval_batch_size 2147483647 --topk 2147483647",
+        "--gamma 1e38 --reg_weight 1e38 --l2 1e38",
+        "--model_name NeuMF --dropout 1 --layers 1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1",
+        "--model_name FPMC --history_max 2147483647",
+        "--model_name SLRCPlus --time_scalar 9007199254740992",
+        "--model_name AutoCF --mask_depth 100 --n_seeds 2147483647 --keep_rate 1 --n_heads 8",
+        "--model_name BPRMF --negative_sampling DENS --dens_warmup 2147483647 --dens_gamma 1e38",
+    ],
+)
+def test_the_most_that_flags_take_is_a_run_or_a_line(go, flags):
+    status, _, err = go(*TOP, "--epoch", "1", *flags.split())
+    assert (status, err.count("\n")) in {(0, 0), (2, 1)}
+    assert status == 0 or err.startswith("error: ")
+
+
+def test_a_name_too_long_for_a_file_is_told(go):
+    status, _, err = go(*TOP, "--model_name", "SLRCPlus", "--category_col", "x" * 400)
+    assert (status, err.count("\n")) == (2, 1)
+    assert "too long" in err
