@@ -7,11 +7,17 @@ class UserError(ValueError):
     """A mistake the user can mend, told in one line: where it is, what was expected, what came, what to do.
 
     The command lines print it as `error: MESSAGE` on stderr and exit with status 2, without a traceback. What it
-    repeats of files and flags cannot break the line: control characters are written as Python escapes them.
+    repeats of files and flags cannot break the line: control characters are written as Python escapes them, and the
+    middle of what is longer than LONGEST characters is left out.
     """
 
+    LONGEST = 900
+
     def __init__(self, message: str):
-        super().__init__("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message))
+        line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
+        if len(line) > self.LONGEST:
+            line = f"{line[: self.LONGEST // 2]} … {line[-self.LONGEST // 2 :]}"
+        super().__init__(line)
 
 
 def reason(error: OSError) -> str:

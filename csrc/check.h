@@ -16,6 +16,11 @@ inline std::string shape_text(const Tensor& tensor) {
   return text.str();
 }
 
+inline void check_address(const Tensor& tensor, const char* name) {
+  const uintptr_t size = tensor.element_size(), address = reinterpret_cast<uintptr_t>(tensor.data_ptr());
+  if (address % size != 0) fail(name, " must start at a multiple of its elements' ", size, " bytes");
+}
+
 // `shape` in words is part of the message; -1 allows any size.
 inline void check_shape(const Tensor& tensor, const char* name, const char* shape,
                         std::initializer_list<int64_t> sizes) {
@@ -27,8 +32,7 @@ inline void check_shape(const Tensor& tensor, const char* name, const char* shap
   }
   if (!good) fail(name, " must be ", shape, ", got ", shape_text(tensor));
   if (!tensor.is_contiguous()) fail(name, " must be contiguous");
-  const uintptr_t size = tensor.element_size(), address = reinterpret_cast<uintptr_t>(tensor.data_ptr());
-  if (address % size != 0) fail(name, " must start at a multiple of its elements' ", size, " bytes");
+  check_address(tensor, name);
 }
 
 inline void check_type(const Tensor& tensor, const char* name, ScalarType type, const char* type_name) {
@@ -59,6 +63,7 @@ inline void check_graph(const Tensor& indptr, const Tensor& indices, int64_t n_n
 inline uint64_t cpu_seed(const Tensor& seed) {
   check_type(seed, "seed", ScalarType::Long, "int64");
   if (seed.numel() != 1 || !seed.is_cpu()) fail("seed must be one int64 on the CPU, got ", shape_text(seed));
+  check_address(seed, "seed");
   return static_cast<uint64_t>(*seed.const_data_ptr<int64_t>());
 }
 

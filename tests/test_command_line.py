@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from ans_fast.errors import UserError
 from tests.conftest import ROOT
 
 COMMANDS = {  # and a library whose import shows that the slow part of the start has begun
@@ -57,3 +58,11 @@ def test_environment_variables_are_checked(name, variable, tmp_path):
     assert process.stderr.startswith(f"error: {variable} must be ")
     assert process.stderr.endswith("foo\n") or process.stderr.endswith("'foo'\n")
     assert process.stderr.count("\n") == 1
+
+
+def test_errors_stay_one_line_of_bounded_length():
+    message = str(UserError(f"--lr is {'1' * 5000}\n\x1b, expected a number"))
+    assert message.startswith("--lr is 111")
+    assert message.endswith("1\\n\\x1b, expected a number")
+    assert " … " in message
+    assert len(message) < 1000

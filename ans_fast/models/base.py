@@ -227,6 +227,6 @@ class Recommender(nn.Module):
         return model
 
     def load_weights(self, weights: dict[str, Tensor], path: str | Path) -> None:
-        """Takes over a state dict read from `path`. Raises UserError where names or shapes differ, and where a value
-        is not finite."""
+        """Takes over a state dict read from `path`. Raises UserError where names, shapes or dtypes differ, and where a
+        value is not finite."""
         storage.load_weights(self, weights, path)

@@ -12,7 +12,7 @@ from torch import Tensor
 from ans_fast.errors import UserError
 from ans_fast.graph import BipartiteGraph
 from ans_fast.models.registry import by_name
-from ans_fast.tensor_files import check_finite, load_tensors
+from ans_fast.tensor_files import check_tensors, load_tensors
 
 if TYPE_CHECKING:
     from ans_fast.models.base import Recommender
@@ -62,11 +62,5 @@ def load(path: str | Path) -> Recommender:
 
 def load_weights(model: Recommender, weights: dict[str, Tensor], path: str | Path) -> None:
     """See `Recommender.load_weights`."""
-    try:
-        check_finite(weights, path, "weights")
-        model.load_state_dict(weights)
-    except UserError:
-        raise
-    except (RuntimeError, AttributeError, TypeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{path} does not fit this {model.name}: {reason}") from None
+    check_tensors(weights, model.state_dict(), path, "weights")
+    model.load_state_dict(weights)

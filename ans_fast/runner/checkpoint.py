@@ -70,7 +70,7 @@ class Checkpoint:
                 )
             check_data(content["data"], self.data, self.path)
             history = History.from_dict(content["history"])
-            before, best = dict(content["flags"]), content["best"]
+            before, best = _plain(content["flags"], self.path, "flags"), content["best"]
             expected = model.state_dict()
             for what in ("weights", "best"):
                 check_tensors(content[what], expected, self.path, what)
@@ -101,8 +101,16 @@ def data_facts(dataset: Dataset) -> dict[str, Any]:
     return {"fingerprint": dataset.fingerprint, "users": dataset.n_users - 1, "items": dataset.n_items - 1, **rows}
 
 
-def check_data(before: dict[str, Any], now: dict[str, Any], path: Path) -> None:
+def _plain(found: Any, path: Path, what: str) -> dict[str, Any]:
+    """`found`, a part of the file `path`. Raises UserError unless it is a dict of numbers and texts."""
+    if not isinstance(found, dict) or not all(isinstance(value, str | int | float | None) for value in found.values()):
+        raise UserError(f"{path}: {what} must hold numbers and texts by name, got something else; delete it")
+    return found
+
+
+def check_data(before: Any, now: dict[str, Any], path: Path) -> None:
     """Raises UserError, which says what differs, unless both `data_facts` are of the same data."""
+    before = _plain(before, path, "data")
     if before == now:
         return
     told = [f"{name} {before.get(name)} -> {value}" for name, value in now.items() if before.get(name) != value]

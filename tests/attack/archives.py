@@ -191,12 +191,17 @@ def _change_tensor(tensor: torch.Tensor, how: str) -> torch.Tensor:
     return tensor.to(kinds[how])
 
 
+def _may_be_absent(leaf: tuple) -> bool:
+    """Whether the place is an optimizer's state of one parameter: those without gradients have none."""
+    return leaf[0] == "optimizer" and len(leaf) == 2
+
+
 def _content(path: Path, where: float, what: tuple[float, Any], change: Callable) -> None:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception:
         return
-    leaves = [leaf for leaf in _leaves(content) if leaf]
+    leaves = [leaf for leaf in _leaves(content) if leaf and not _may_be_absent(leaf)]
     if not isinstance(content, dict) or not leaves:
         return
     *outer, last = leaves[int(where * len(leaves))]

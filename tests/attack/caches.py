@@ -63,7 +63,7 @@ class Caches(Attack):
 
     def draw(self, rng: random.Random) -> Case:
         damage = archives.draw(rng, {})
-        while damage.kind == "drop":  # what is left may be a set of its own
+        while damage.kind in ("drop", "swap"):  # with right checksums, what is there may be a set of its own
             damage = archives.draw(rng, {})
         if rng.random() < 0.6:
             damage = archives.Damage("array", rng.random(), rng.choice(list(_EDITS)))

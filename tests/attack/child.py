@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import os
@@ -49,39 +50,37 @@ def in_child(
         process = os.fork()
         if process == 0:
             _child(call, folder, prepare, out.fileno(), err.fileno())
-        limit = seconds if kill_after is None else kill_after
-        status = _wait(process, limit)
-        hung = status is None and kill_after is None
-        _kill_group(process)
-        if status is None:
-            status = os.waitpid(process, 0)[1]
+        with contextlib.suppress(OSError):  # the child does the same; whoever comes first
+            os.setpgid(process, process)
+        ended = _ends_within(process, seconds if kill_after is None else kill_after)
+        os.killpg(process, signal.SIGKILL)
+        _, status = os.waitpid(process, 0)
+        _await_group(process)
         out.seek(0)
         err.seek(0)
         texts = [file.read().decode(errors="backslashreplace") for file in (out, err)]
         texts[1] = _REFUSES_MEMORY.sub("", texts[1])
-        return Ended(os.waitstatus_to_exitcode(status), *texts, hung)
+        return Ended(os.waitstatus_to_exitcode(status), *texts, hung=not ended and kill_after is None)
 
 
-def _wait(process: int, seconds: float) -> int | None:
-    """The wait status, or None where it still runs after so long."""
+def _ends_within(process: int, seconds: float) -> bool:
+    """Whether it ends within so many seconds. It stays a zombie, so that its number names no other process."""
     began, pause = monotonic(), 0.0005
-    while monotonic() - began < seconds:
-        found, status = os.waitpid(process, os.WNOHANG)
-        if found:
-            return status
+    while not os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+        if monotonic() - began > seconds:
+            return False
         sleep(pause)
         pause = min(2 * pause, 0.02)
-    return None
+    return True
 
 
-def _kill_group(process: int) -> None:
-    try:
-        os.killpg(process, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):  # it has no children left, or did not get as far as a group
-        try:
-            os.kill(process, signal.SIGKILL)
-        except ProcessLookupError:
-            return
+def _await_group(process: int) -> None:
+    """Waits until the group's other processes have let go of their files; not for ever, as the dead may stay listed."""
+    end = monotonic() + 2
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        while monotonic() < end:
+            os.killpg(process, 0)
+            sleep(0.01)
 
 
 def _child(call: Callable[[], int], folder: Path, prepare: Callable[[], None] | None, out: int, err: int) -> None:

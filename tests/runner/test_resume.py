@@ -200,3 +200,34 @@ def test_every_entry_of_a_checkpoint_is_checked(go, work: Path, how, optimizer):
         status, _, err = go(*flags, "--load", "1", "--epoch", "2")
         assert (status, err.count("\n")) == (2, 1), (above, last)
         assert "run.resume.pt" in err
+
+
+@pytest.mark.parametrize("value", [[], "text", {"users": torch.zeros(3)}, {"users": []}])
+def test_forged_facts_are_told(go, work: Path, value):
+    """Of flags and data, which are compared and shown."""
+    flags = ["--model_name", "BPRMF", *RUN, "--epoch", "1", "--model_path", "run.pt"]
+    assert go(*flags)[0] == 0
+    for name, part, more in (
+        ("run.resume.pt", "flags", ["--epoch", "2"]),
+        ("run.resume.pt", "data", ["--epoch", "2"]),
+        ("run.pt", "data", ["--train", "0"]),
+    ):
+        content = load_tensors(Path(name))
+        save_tensors(Path(name), {**content, part: value})
+        status, _, err = go(*flags, "--load", "1", *more)
+        assert (status, err.count("\n")) == (2, 1)
+        assert f"{name}: {part} must hold numbers and texts by name" in err
+        save_tensors(Path(name), content)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64, torch.int64, torch.complex64])
+def test_weights_of_another_dtype_are_refused(go, work: Path, dtype):
+    flags = ["--model_name", "BPRMF", *RUN, "--epoch", "1", "--model_path", "run.pt"]
+    assert go(*flags)[0] == 0
+    content = load_tensors(Path("run.pt"))
+    changed = {name: value.to(dtype) for name, value in content["weights"].items()}
+    save_tensors(Path("run.pt"), {**content, "weights": changed})
+    status, _, err = go(*flags, "--load", "1", "--train", "0")
+    assert (status, err.count("\n")) == (2, 1)
+    assert "run.pt: weights.u_embeddings.weight must be [" in err
+    assert f"of torch.float32, got [61, 8] of {dtype}" in err
