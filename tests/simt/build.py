@@ -49,9 +49,8 @@ def compile_library(sources: list[Path], sanitize: bool = False) -> Path:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         objects = list(pool.map(compile_, sources))
     unfinished = folder / f"kernels.{os.getpid()}.so"
-    subprocess.run(
-        [compiler, *flags, "-shared", *objects, f"-L{TORCH / 'lib'}", "-ltorch_cpu", "-o", unfinished], check=True
-    )
+    torch_library = ["-Wl,--as-needed", f"-L{TORCH / 'lib'}", "-ltorch_cpu"]  # only where the sources use torch
+    subprocess.run([compiler, *flags, "-shared", *objects, *torch_library, "-o", unfinished], check=True)
     unfinished.rename(library)  # at once, should two test runs build side by side
     return library
 
