@@ -45,7 +45,8 @@ def _read(raw: Path, utc_offset: float) -> pd.DataFrame:
     text = read_bytes(path)
     try:  # "1::1193::5::978300760" at single colons: every second column is empty
         numbers = dict.fromkeys((0, 2, 4, 6), np.int64)
-        table = pd.read_csv(io.BytesIO(text), sep=":", header=None, dtype=numbers, quoting=csv.QUOTE_NONE)
+        with np.errstate(invalid="ignore"):  # a float too large for an id: the ValueError is enough
+            table = pd.read_csv(io.BytesIO(text), sep=":", header=None, dtype=numbers, quoting=csv.QUOTE_NONE)
         whole = table.shape[1] == 7 and table[[1, 3, 5]].isna().all(axis=None)
     except (ValueError, OverflowError):
         whole = False
