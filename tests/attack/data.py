@@ -141,7 +141,8 @@ def _atomic_pairs(source: Path) -> set | None:
         text = path.read_bytes()
         if text.count(b"\r") != text.count(b"\r\n"):
             return None
-        lines = [line for line in text.decode("utf-8-sig", "replace").replace("\r\n", "\n").split("\n") if line.strip(" ")]
+        lines = text.decode("utf-8-sig", "replace").replace("\r\n", "\n").split("\n")
+        lines = [line for line in lines if line.strip(" ")]
         names = [name.split(":")[0] for name in lines[0].split("\t")]
         for line in lines[1:]:
             cells = line.split("\t")

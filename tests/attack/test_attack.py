@@ -16,9 +16,7 @@ from tests.attack.attack import Case, Fault, judge, smallest
 from tests.attack.child import Ended
 from tests.conftest import ROOT
 
-TRIES = {
-    "data": 120, "checkpoints": 30, "caches": 60, "flags": 100, "kills": 16, "disks": 30, "operators": 150,
-}  # fmt: skip
+TRIES = {"data": 90, "checkpoints": 30, "caches": 40, "flags": 80, "kills": 14, "disks": 20, "operators": 120}
 
 
 @pytest.mark.parametrize("name", TRIES)
