@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -73,6 +74,8 @@ class Disks(Attack):
     def _once(self, name: str, home: Path, spoil: partial | None = None) -> Ended:
         where = f"--path {self.folder}/data --dataset small --log_file out/log.txt --model_path model/weights.pt"
         run = [*sets.SHORT, "--model_name", "BPRMF", *where.split()]
+        if find_spec("tensorboard"):
+            run += ["--tensorboard", "curves"]
         argv = {
             "run": run,
             "run on": [*run, "--load", "1", "--epoch", "4"],
@@ -113,10 +116,10 @@ def _is_log(file: str) -> bool:
 
 
 def _content(home: Path) -> dict[str, object]:
-    """What is in each file; of tensors the weights' bytes, None where they do not load."""
+    """What is in each file but the curves; of tensors the weights' bytes, None where they do not load."""
     found: dict[str, object] = {}
     for path in home.rglob("*"):
-        if path.is_file() and path.name != "filler":
+        if path.is_file() and path.name != "filler" and "events.out" not in path.name:  # their names are random
             found[str(path.relative_to(home))] = _weights(path) if path.suffix == ".pt" else path.read_bytes()
     return found
 

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from ans_fast.errors import UserError
+from ans_fast.runner.curves import Curves
+
 RUN = "--model_name BPRMF --path ../data --dataset top --batch_size 64 --emb_size 8 --tensorboard curves".split()
 FILES = "--log_file log/run.txt --model_path weights.pt".split()
 
@@ -39,8 +42,17 @@ def test_a_new_run_replaces_the_curves(go, work: Path):
     assert steps(Path("curves/run"))["loss"] == [1, 2]
 
 
+def test_full_disk(tmp_path: Path):
+    pytest.importorskip("tensorboard", reason="tensorboard is not installed")
+    curves = Curves(tmp_path)
+    curves.add(1, 0.5, {"dev": {"HR@5": 0.25}})
+    with open("/dev/full", "wb", buffering=0) as curves.file, pytest.raises(UserError, match="cannot write .*: no space left"):
+        curves.add(2, 0.5, {})
+    assert steps(tmp_path) == {"loss": [1], "dev/HR@5": [1]}
+
+
 def test_missing_tensorboard_is_told_before_anything_is_written(go, work: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    monkeypatch.setitem(sys.modules, "tensorboard.compat.proto.event_pb2", None)
     status, _, err = go(*RUN)
     assert (status, err) == (2, "error: --tensorboard needs tensorboard: pip install tensorboard\n")
     assert not (work / "log").exists()
