@@ -197,11 +197,11 @@ def test_table_marks_each_best():
     lines = [
         table.Line("a", "one", {"HR@5": [0.1, 0.3], "LOG_LOSS": [0.5]}, 1.0, 2**20),
         table.Line("a", "two", {"HR@5": [0.3, 0.3], "LOG_LOSS": [0.6]}, None, 2**21),
-        table.Line("b", "one", {"HR@5": [0.1]}, 2.0, 2**20),
+        table.Line("b|c", "one", {"HR@5": [0.1]}, 2.0, 2**20),
     ]
     rows = table.markdown(lines, ["HR@5", "LOG_LOSS"]).splitlines()[2:]
     assert rows[0] == "| a | one | 2 | 0.2000 ± 0.1414 | **0.5000** | 1.00 | 1 |"
     assert rows[1] == "| a | two | 2 | **0.3000 ± 0.0000** | 0.6000 | – | 2 |"
-    assert rows[2] == "| b | one | 1 | **0.1000** | – | 2.00 | 1 |"
+    assert rows[2] == "| b&#124;c | one | 1 | **0.1000** | – | 2.00 | 1 |"
     png = table.chart(lines, ["HR@5"])
     assert png is None or png[:4] == b"\x89PNG"

@@ -46,7 +46,7 @@ def markdown(lines: Sequence[Line], metrics: Sequence[str]) -> str:
         cells = [_cell(line.values.get(name), _best(lines, line.dataset, name)) for name in metrics]
         seconds = "–" if line.epoch_seconds is None else f"{line.epoch_seconds:.2f}"
         rows.append([line.dataset, line.model, str(seeds), *cells, seconds, f"{line.peak_bytes / 2**20:.0f}"])
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
+    return "\n".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in row)} |" for row in rows) + "\n"
 
 
 def _best(lines: Sequence[Line], dataset: str, name: str) -> float | None:

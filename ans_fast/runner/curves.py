@@ -73,7 +73,7 @@ class Curves:
                 self.folder.mkdir(parents=True, exist_ok=True)
                 # TensorBoard reads a folder's files by name: the later run's after the earlier's.
                 name = f"events.out.tfevents.{time.time():017.6f}.{socket.gethostname()}.{secrets.token_hex(4)}"
-                self.file = open(self.folder / name, "xb")
+                self.file = (self.folder / name).open("xb")
             self.file.write(buffer.getvalue())
             self.file.flush()
         except OSError as error:

@@ -291,10 +291,13 @@ def test_what_is_no_set_is_not_replaced(tmp_path: Path) -> None:
 
 
 def test_amazon_of_2018(tmp_path: Path) -> None:
-    """Real JSON in both files: one category path, also_buy and also_view, and what Python's literals do not know."""
+    """Real JSON in both files: one category path, also_buy and also_view, and what Python's literals do not know. Words
+    that pandas takes for missing are ids."""
+    users = ["NA", "null", "None", "nan", "n/a", "A5", "A6", "A7", "A8"]
+    items = [f"B{item:03}" for item in range(125)] + users[:5]
     with gzip.open(tmp_path / "Toys_5.json.gz", "wt") as file:
         for user, item in ((u, i) for u in range(9) for i in range(130) if (u + i) % 6 == 0):
-            row = {"overall": 5.0, "verified": True, "vote": None, "reviewerID": f"A{user}", "asin": f"B{item:03}"}
+            row = {"overall": 5.0, "verified": True, "vote": None, "reviewerID": users[user], "asin": items[item]}
             file.write(json.dumps(row | {"unixReviewTime": 1_500_000_000 + user + item, "image": None}) + "\n")
     meta = [
         {"asin": "B001", "category": ["Toys", "Games", "Chess", "x"], "also_buy": ["B003", "X", "B002", "B003"]},
@@ -307,6 +310,7 @@ def test_amazon_of_2018(tmp_path: Path) -> None:
     (tmp_path / "meta_Toys.json").write_text("\n".join(map(json.dumps, meta)))
     prepare_amazon("Toys", tmp_path, tmp_path / "out", seed=0)
     data = load(tmp_path, "out")
+    assert (data.n_users, data.n_items) == (1 + 9, 1 + 130)
     assert data.item_meta["i_category"].to_dict() == {1: 0, 2: 1, 3: 0, 4: 0}
     bought, viewed = (data.item_relations[name] for name in ("r_complement", "r_substitute"))
     assert bought.items.tolist() == [4, 3]

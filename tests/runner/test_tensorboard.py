@@ -46,7 +46,7 @@ def test_full_disk(tmp_path: Path):
     pytest.importorskip("tensorboard", reason="tensorboard is not installed")
     curves = Curves(tmp_path)
     curves.add(1, 0.5, {"dev": {"HR@5": 0.25}})
-    with open("/dev/full", "wb", buffering=0) as curves.file, pytest.raises(UserError, match="cannot write .*: no space left"):
+    with open("/dev/full", "wb", buffering=0) as curves.file, pytest.raises(UserError, match="no space left"):
         curves.add(2, 0.5, {})
     assert steps(tmp_path) == {"loss": [1], "dev/HR@5": [1]}
 
