@@ -1,4 +1,4 @@
-"""The one exception that is meant for people."""
+"""The exceptions that are meant for people."""
 
 from __future__ import annotations
 
@@ -18,6 +18,17 @@ class UserError(ValueError):
         if len(line) > self.LONGEST:
             line = f"{line[: self.LONGEST // 2]} … {line[-self.LONGEST // 2 :]}"
         super().__init__(line)
+
+
+class NoNegatives(UserError):
+    """A user has clicked everything that could be drawn as a negative. user is its number."""
+
+    def __init__(self, user: int, first_item: int):
+        super().__init__(
+            f"user {user} has clicked every item from {first_item} on, so no negative can be drawn: "
+            "leave this user's clicks out of the training data"
+        )
+        self.user = user
 
 
 def reason(error: OSError) -> str:

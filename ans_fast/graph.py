@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ans_fast.errors import NoNegatives
+
 MAX_NODES = 2**31 - 1  # node ids are 32-bit
 
 
@@ -28,6 +30,7 @@ class BipartiteGraph:
         indptr: int64 [N + 1], where a node's row begins and ends in `indices`.
         indices: int32 [2E], node ids, ascending in each row.
         degrees: int64 [N].
+        most_clicks: the largest degree of a user.
         scale: float32 [N], degree^-1/2, 0 for a node without edges.
 
     Raises:
@@ -57,6 +60,7 @@ class BipartiteGraph:
         self.n_edges = int(of_users.indices.size)
         indptr = xp.concatenate([of_users.indptr, of_items.indptr[1:].astype(xp.int64) + self.n_edges])
         degrees = xp.diff(indptr)
+        self.most_clicks = int(degrees[:n_users].max()) if n_users else 0
         scale = xp.where(degrees > 0, 1 / xp.sqrt(xp.maximum(degrees, 1)), 0)
 
         self.indptr: Tensor = torch.from_dlpack(indptr)
@@ -87,6 +91,21 @@ class BipartiteGraph:
         skipped = self.indptr[users] - (degrees.cumsum(0) - degrees)  # from a click's number here to that in `indices`
         items = self.indices[skipped[place] + torch.arange(len(place), device=users.device)]
         return place, items.long() - self.n_users
+
+    def check_negatives(self, first_item: int = 0) -> None:
+        """Raises NoNegatives unless every user has left an item from `first_item` on unclicked.
+
+        Training asks at every batch. The device is only read where somebody has clicked nearly everything.
+        """
+        n_items = self.n_items - first_item
+        if self.most_clicks < n_items:
+            return
+        busy = (self.degrees[: self.n_users] >= n_items).nonzero()[:, 0]
+        place, items = self.clicks_of(busy)
+        clicks = torch.bincount(place[items >= first_item], minlength=len(busy))
+        full = busy[clicks == n_items]
+        if len(full):
+            raise NoNegatives(int(full[0]), first_item)
 
     def __repr__(self) -> str:
         return (

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ans_fast.errors import NoNegatives
+
 if TYPE_CHECKING:
     from ans_fast.graph import BipartiteGraph
 
@@ -99,8 +101,7 @@ def sample_negatives(
 
     n_allowed = graph.n_items - first_item - n_clicked[users]
     if (n_allowed <= 0).any():
-        user = users[n_allowed <= 0][0].item()
-        raise ValueError(f"users: user {user} has clicked every item, so no negative can be drawn")
+        raise NoNegatives(int(users[n_allowed <= 0][0]), first_item)
     words = philox(seed, torch.arange(len(users), device=users.device), n_negatives, SAMPLING_STREAM)
     rank = words * n_allowed[:, None] >> 32
     position = torch.searchsorted(owner * graph.n_items + n_below, users[:, None] * graph.n_items + rank, right=True)

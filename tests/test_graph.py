@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ans_fast import BipartiteGraph
+from ans_fast.errors import NoNegatives
 
 
 @st.composite
@@ -91,6 +92,28 @@ def test_moves_and_pickles():
     again = pickle.loads(pickle.dumps(graph))
     assert torch.equal(again.indices, graph.indices)
     assert repr(again) == "BipartiteGraph(n_users=2, n_items=2, n_edges=2, device='cpu')"
+
+
+@settings(max_examples=100, deadline=None)
+@given(interactions(), st.integers(0, 3))
+def test_finds_the_first_user_who_has_clicked_everything(case, first_item):
+    pairs, n_users, n_items = case
+    first_item = min(first_item, n_items)
+    graph = BipartiteGraph([u for u, _ in pairs], [i for _, i in pairs], n_users, n_items)
+    full = [u for u in range(n_users) if all((u, i) in pairs for i in range(first_item, n_items))]
+    if not full:
+        graph.check_negatives(first_item)
+        return
+    with pytest.raises(NoNegatives, match=f"user {full[0]} has clicked every item from {first_item} on") as error:
+        graph.check_negatives(first_item)
+    assert error.value.user == full[0]
+
+
+def test_looks_for_such_users_without_reading_the_device():
+    graph = BipartiteGraph([0, 0, 0, 1, 1], [1, 2, 3, 1, 2], 2, 5).to("meta")
+    graph.check_negatives(1)
+    with pytest.raises(RuntimeError, match="meta"):
+        graph.check_negatives(2)  # three items, and user 0 has three clicks: these must be read
 
 
 def test_a_million_pairs_are_quick_and_small():

@@ -30,7 +30,8 @@ def sample_negatives(
         first_item: items below it are never drawn (1 where item 0 is padding).
 
     Returns:
-        int64 [B, M] of items in [first_item, n_items).
+        int64 [B, M] of items in [first_item, n_items). On a GPU, where ids are not checked, the row of a user who is
+        none, or who has clicked every item, holds 2^63 − 1, which no table has: `graph.check_negatives` tells before.
 
     Raises:
         ValueError, TypeError: an argument is wrong, or a user (the message names one) has clicked every item.

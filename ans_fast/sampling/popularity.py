@@ -36,7 +36,7 @@ class Popularity(Uniform):
         uniform = super().forward(graph, users, n, seed)
         draws = torch.rand(*uniform.shape, TRIES, dtype=torch.float64, device=users.device) * self.ends[-1]
         items = torch.searchsorted(self.ends, draws, right=True).clamp(max=self.n_items - 1)  # [B, n, TRIES]
-        free = ~self._clicked(users, items)
+        free = ~self._clicked(users, items) & (self.ends[-1] > 0)  # where nothing has clicks nothing is popular
         first = items.gather(2, free.byte().argmax(2, keepdim=True))[..., 0]
         return torch.where(free.any(2), first, uniform)
 

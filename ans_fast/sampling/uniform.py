@@ -5,7 +5,6 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from ans_fast import ops
-from ans_fast.errors import UserError
 from ans_fast.graph import BipartiteGraph
 
 
@@ -24,11 +23,7 @@ class Uniform(nn.Module):
     def forward(self, graph: BipartiteGraph, users: Tensor, n: int, seed: Tensor) -> Tensor:
         """users int64 [B], seed int64 [1] -> int64 [B, n] of items that they have not clicked.
 
-        Raises UserError where there is none."""
-        try:
-            return ops.sample_negatives(graph, users, n, seed, self.first_item)
-        except (RuntimeError, ValueError) as error:
-            reason = str(error).splitlines()[0]
-            if "has clicked every item" in reason:
-                raise UserError(f"{reason}; leave this user out of train.csv") from None
-            raise
+        Raises NoNegatives where a user of the graph, be it among `users` or not, has clicked everything: so training
+        ends before it has begun, and on a GPU, where a draw cannot fail, nobody draws what is no item."""
+        graph.check_negatives(self.first_item)
+        return ops.sample_negatives(graph, users, n, seed, self.first_item)

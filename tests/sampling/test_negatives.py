@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ans_fast import ops
-from ans_fast.errors import UserError
+from ans_fast.errors import NoNegatives, UserError
 from ans_fast.graph import BipartiteGraph
 from ans_fast.models import ANS, BPRMF, LightGCN, Recommender
 from ans_fast.models.encoded import SAMPLINGS
@@ -178,6 +178,18 @@ def test_mistakes_are_told(graph):
         BPRMF(graph, negative_sampling="ANS")
 
 
+@pytest.mark.parametrize("sampling", SAMPLINGS)
+def test_a_user_without_negatives_is_told_before_training(sampling):
+    """Though it is in the last batch of an epoch."""
+    graph = BipartiteGraph([0, 1, 2, 3, 4, 5, 5, 5], [1, 2, 3, 1, 2, 1, 2, 3], 6, 4)
+    model = BPRMF(graph, emb_size=4, negative_sampling=sampling, first_item=1)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with pytest.raises(NoNegatives, match="user 5 has clicked every item from 1 on"):
+        model.fit(epochs=1, batch_size=1)
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert BPRMF(graph, emb_size=4, negative_sampling=sampling).fit(epochs=1)  # item 0 is free
+
+
 def test_popular_items_survive_moves_and_files(graph, tmp_path):
     """Draws depend on the seed alone; what the graph says is neither in files nor left behind."""
     model = BPRMF(graph, emb_size=4, negative_sampling="popularity", first_item=1)
@@ -195,5 +207,5 @@ def test_popular_items_survive_moves_and_files(graph, tmp_path):
 def test_popular_items_of_an_empty_graph():
     """Nothing is popular: negatives are uniform."""
     empty = torch.zeros(0, dtype=torch.int64)
-    model = BPRMF(BipartiteGraph(empty, empty, 3, 5), emb_size=4, negative_sampling="popularity", num_neg=4)
-    assert model.draw_negatives(torch.arange(3), *draw_seeds(1)).shape == (3, 4)
+    model = BPRMF(BipartiteGraph(empty, empty, 3, 5), emb_size=4, negative_sampling="popularity", num_neg=40)
+    assert model.draw_negatives(torch.arange(3), *draw_seeds(1)).unique().tolist() == [0, 1, 2, 3, 4]
