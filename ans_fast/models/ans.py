@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import _ArgumentGroup
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -146,13 +147,18 @@ class ANS(DotProduct):
     def begin_epoch(self) -> None:
         self.base.begin_epoch()
 
+    def draw(self, batch: Rows, seeds: Sequence[Tensor]) -> Rows:
+        """In CTR mode too: for the rows that are not clicked they are not looked at."""
+        if self.mode == "Impression":
+            return batch
+        return replace(batch, neg_items=self.draw_negatives(batch.users, seeds[0]))
+
     def loss(self, batch: Rows, seeds: Sequence[Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         if self.mode == "TopK":
-            pairs = Pairs(batch.users, batch.items, self.draw_negatives(batch.users, seeds[0]))
+            pairs = Pairs(batch.users, batch.items, batch.neg_items)
         elif self.mode == "CTR":
             clicked = batch.labels.nonzero()[:, 0]
-            users = batch.users[clicked]
-            pairs = Pairs(users, batch.items[clicked], self.draw_negatives(users, seeds[0]))
+            pairs = Pairs(batch.users[clicked], batch.items[clicked], batch.neg_items[clicked])
         else:
             pairs = pairs_of_lists(batch)
         hops = self._hops_of(batch.users, batch.items, pairs.neg_items)

@@ -107,6 +107,10 @@ class AutoCF(DotProduct):
         """None: masks are drawn by torch."""
         return 0
 
+    def draw(self, batch: Rows, seeds: Sequence[Tensor]) -> Rows:
+        """The batch alone: clicks are contrasted with all nodes."""
+        return batch
+
     def loss(self, batch: Rows, seeds: Sequence[Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         parts = {}
         if self._steps % FIX_STEPS == 0:

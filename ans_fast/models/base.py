@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -128,11 +129,18 @@ class Recommender(nn.Module):
         """How many seeds a loss takes: in TopK mode one, by which negatives are drawn."""
         return 1 if self.mode == "TopK" else 0
 
+    def draw(self, batch: Rows, seeds: Sequence[Tensor]) -> Rows:
+        """The batch with what a step draws for its rows: in TopK mode neg_items int64 [B, M] that the users have not
+        clicked. seeds: seed_count of them, int64 [1]."""
+        if self.mode != "TopK":
+            return batch
+        return replace(batch, neg_items=self.draw_negatives(batch.users, seeds[0]))
+
     def loss(self, batch: Rows, seeds: Sequence[Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        """The scalar to minimise, and its parts by name, for messages. seeds: seed_count of them, int64 [1]; kernels
-        draw by these."""
+        """The scalar to minimise, a mean over the rows of what `draw` gave, and its parts by name, for messages. seeds:
+        as in `draw`, for kernels that draw."""
         if self.mode == "TopK":
-            items = torch.cat([batch.items[:, None], self.draw_negatives(batch.users, seeds[0])], 1)
+            items = torch.cat([batch.items[:, None], batch.neg_items], 1)
             return losses.top_k_bpr(self(batch.users, items, batch.context)), {}
         if self.mode == "CTR":
             scores = self(batch.users, batch.items[:, None], batch.context)[:, 0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace, _ArgumentGroup
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -136,23 +137,31 @@ class Encoded(DotProduct):
     def rows(self, ids: Tensor) -> Tensor:
         return self.encoder.mean(self.table.weight, self.graph, ids)
 
+    def draw(self, batch: Rows, seeds: Sequence[Tensor]) -> Rows:
+        """Where negatives are the hardest of several, neg_items are the candidates, each negative's side by side."""
+        if self.hard is None:
+            return super().draw(batch, seeds)
+        candidates = self.sampler(self.graph, batch.users, self.num_neg * self.n_candidates, seeds[0])
+        n_hops = self.encoder.n_layers + 1 if self.hard.hop_by_hop else 1
+        drawn = self.hard.draw(batch.users, self.num_neg, n_hops)
+        return replace(batch, neg_items=candidates, context={**batch.context, **drawn})
+
     def loss(self, batch: Rows, seeds: Sequence[Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         if self.hard is None:
             return super().loss(batch, seeds)
         hops = self.hops() if self.hard.hop_by_hop else self.nodes()[:, None]
-        u, p, n = self._rows(hops, batch.users, batch.items, seeds[0])
-        n = self.hard.negatives(p, n)
+        u, p, n = self._rows(hops, batch.users, batch.items, batch.neg_items)
+        n = self.hard.negatives(p, n, batch.context)
         loss = losses.top_k_bpr(products(u.mean(1), torch.cat([p[:, None], n], 1).mean(2)))
         own = self.hard.own_loss(u, p, n)
         if own is None:
             return loss, {}
         return loss + own, {"bpr": loss, self.negative_sampling: own}
 
-    def _rows(self, hops: Tensor, users: Tensor, items: Tensor, seed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The rows of clicks users int64 [B], items int64 [B] and of the negatives chosen for them, with gradients:
-        [B, H, D], [B, H, D] and [B, K, H, D]."""
+    def _rows(self, hops: Tensor, users: Tensor, items: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The rows of clicks users int64 [B], items int64 [B] and of the negatives chosen for them of candidates
+        int64 [B, K · M], with gradients: [B, H, D], [B, H, D] and [B, K, H, D]."""
         n_users, n_hops = self.graph.n_users, hops.shape[1]
-        candidates = self.sampler(self.graph, users, self.num_neg * self.n_candidates, seed)
         with torch.no_grad():
             item_hops = hops[n_users:]
             u, p = hops.index_select(0, users), item_hops.index_select(0, items)

@@ -29,12 +29,17 @@ class DENS(DNS):
         self.gamma, self.warmup = gamma, warmup
         self.gates = nn.ModuleDict({name: nn.Linear(emb_size, emb_size) for name in ("user", "item", "pos", "neg")})
         self.register_buffer("seen", torch.zeros((), dtype=torch.int64))  # clicks trained on
+        self.rest = 1.0  # how much the whole counts in this step
+
+    def draw(self, users: Tensor, n_negatives: int, n_hops: int) -> dict[str, Tensor]:
+        """Nothing; counts the clicks."""
+        self.rest = max(0.0, 1 - int(self.seen) / max(self.warmup, 1))
+        self.seen += len(users)
+        return {}
 
     def choose(self, u: Tensor, p: Tensor, item_hops: Tensor, candidates: Tensor) -> Tensor:
-        rest = max(0.0, 1 - int(self.seen) / max(self.warmup, 1))
-        self.seen += len(u)
         pos_gate = self.gates["pos"](self._relevant_pos(u, p))
-        return ops.hardest_negatives(u, item_hops, candidates, self.gates["neg"](item_hops), pos_gate, rest)
+        return ops.hardest_negatives(u, item_hops, candidates, self.gates["neg"](item_hops), pos_gate, self.rest)
 
     def own_loss(self, u: Tensor, p: Tensor, n: Tensor) -> Tensor:
         """The mean of the tasks, weighed: what is relevant in the clicked item scores above what is not, and above what

@@ -18,6 +18,10 @@ class DNS(nn.Module):
 
     hop_by_hop = False
 
+    def draw(self, users: Tensor, n_negatives: int, n_hops: int) -> dict[str, Tensor]:
+        """What a step draws for its clicks users int64 [B] beside candidates: tensors [B, …] by name."""
+        return {}
+
     def choose(self, u: Tensor, p: Tensor, item_hops: Tensor, candidates: Tensor) -> Tensor:
         """Which candidate gives each hop of a negative, without gradients.
 
@@ -26,8 +30,9 @@ class DNS(nn.Module):
         """
         return ops.hardest_negatives(u.mean(1, keepdim=True).expand_as(u), item_hops, candidates)
 
-    def negatives(self, p: Tensor, n: Tensor) -> Tensor:
-        """What the rows of chosen items n [B, K, H, D] become beside the clicked item's p [B, H, D]."""
+    def negatives(self, p: Tensor, n: Tensor, drawn: dict[str, Tensor]) -> Tensor:
+        """What the rows of chosen items n [B, K, H, D] become beside the clicked item's p [B, H, D], by what `draw`
+        gave."""
         return n
 
     def own_loss(self, u: Tensor, p: Tensor, n: Tensor) -> Tensor | None:

@@ -18,6 +18,8 @@ class MixGCF(DNS):
 
     hop_by_hop = True
 
-    def negatives(self, p: Tensor, n: Tensor) -> Tensor:
-        share = torch.rand(*n.shape[:3], 1, device=n.device)
-        return torch.lerp(n, p[:, None], share)
+    def draw(self, users: Tensor, n_negatives: int, n_hops: int) -> dict[str, Tensor]:
+        return {"mixed": torch.rand(len(users), n_negatives, n_hops, 1, device=users.device)}
+
+    def negatives(self, p: Tensor, n: Tensor, drawn: dict[str, Tensor]) -> Tensor:
+        return torch.lerp(n, p[:, None], drawn["mixed"])

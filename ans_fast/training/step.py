@@ -26,7 +26,8 @@ class Step:
     def __call__(self, batch: Rows) -> dict[str, Tensor]:
         """Updates the parameters: the loss and its parts, detached scalars by name, the loss first."""
         self.optimizer.zero_grad()
-        loss, parts = self.model.loss(batch, draw_seeds(self.model.seed_count))
+        seeds = draw_seeds(self.model.seed_count)
+        loss, parts = self.model.loss(self.model.draw(batch, seeds), seeds)
         loss.backward()
         self.optimizer.step()
         return {name: value.detach() for name, value in {"loss": loss, **parts}.items()}
