@@ -13,11 +13,12 @@ from torch import Tensor
 
 from ans_fast.errors import UserError
 from ans_fast.models.base import Recommender
-from ans_fast.runner.checkpoint import Checkpoint
 from ans_fast.runner.evaluate import Evaluator
 from ans_fast.runner.history import History
 from ans_fast.runner.metrics import format_metrics
+from ans_fast.tensor_files import check_tensors
 from ans_fast.training.batches import Rows
+from ans_fast.training.checkpoint import Checkpoint, reading
 from ans_fast.training.loop import NotFinite, train_epoch
 from ans_fast.training.optimizer import make_optimizer
 from ans_fast.training.step import Step
@@ -46,16 +47,23 @@ class Training:
         self.history = History(args.main_metric)
         self.best: dict[str, Tensor] = {}
         self.interrupted = self._warned = False
+        self._saved = 0  # epochs that the checkpoint holds
         self._ks = [args.main_k] if args.main_k else []
 
     def resume(self) -> None:
         """Goes on from the checkpoint."""
-        self.best, self.history, changed = self.checkpoint.load(self.model, self.optimizer)
+        path = self.checkpoint.path
+        content, changed = self.checkpoint.load(self.model, self.optimizer)
+        with reading(path):
+            self.best, self.history = content["best"], History.from_dict(content["history"])
+            check_tensors(self.best, self.model.state_dict(), path, "best")
         self.history.main_metric = self.args.main_metric
         self.history.values()
-        logging.info("Resume after epoch %d from %s", len(self.history), self.checkpoint.path)
+        self._saved = len(self.history)
+        logging.info("Resume after epoch %d from %s", self._saved, path)
         if changed:
-            logging.warning("Resumed with other flags: %s", ", ".join(changed))
+            told = (f"--{name} {before} -> {now}" for name, (before, now) in changed.items())
+            logging.warning("Resumed with other flags: %s", ", ".join(told))
 
     def run(self) -> None:
         """Trains until the last epoch, an early stop or Ctrl-C. Raises UserError when the loss is not finite."""
@@ -69,7 +77,7 @@ class Training:
         except KeyboardInterrupt:
             self.interrupted = True
             logging.info("Early stop manually")
-        if len(self.history) > self.checkpoint.epoch and not self.interrupted:
+        if len(self.history) > self._saved and not self.interrupted:
             self._save()
 
     def _stopped(self) -> bool:
@@ -79,7 +87,8 @@ class Training:
         return True
 
     def _save(self) -> None:
-        self.checkpoint.save(self.model, self.optimizer, self.best, self.history)
+        self.checkpoint.save(self.model, self.optimizer, {"best": self.best, "history": self.history.as_dict()})
+        self._saved = len(self.history)
 
     def _epoch(self, epoch: int) -> None:
         began = perf_counter()
@@ -117,10 +126,10 @@ class Training:
         try:
             return train_epoch(self.step, self.rows, self.args.batch_size, bar.update if bar else _nothing)
         except NotFinite as error:
-            saved = f"{self.checkpoint.path} holds epoch {self.checkpoint.epoch}"
+            saved = f"{self.checkpoint.path} holds epoch {self._saved}"
             raise UserError(
                 f"the loss is not finite in epoch {epoch}, {error.told}: lower --lr; "
-                + ("last good checkpoint: " + saved if self.checkpoint.epoch else "no checkpoint was written before")
+                + ("last good checkpoint: " + saved if self._saved else "no checkpoint was written before")
             ) from None
         finally:
             if bar:

@@ -19,7 +19,7 @@ from ans_fast.data import Dataset, load
 from ans_fast.errors import UserError
 from ans_fast.models.base import Recommender
 from ans_fast.runner import arguments, summary
-from ans_fast.runner.checkpoint import Checkpoint, check_data
+from ans_fast.runner.checkpoint import make_checkpoint
 from ans_fast.runner.curves import Curves
 from ans_fast.runner.evaluate import Evaluator, make_evaluator
 from ans_fast.runner.fit import Training
@@ -30,6 +30,7 @@ from ans_fast.runner.predictions import write_predictions
 from ans_fast.runner.results import draw_curves, require_matplotlib, write_results
 from ans_fast.tensor_files import load_tensors, save_tensors
 from ans_fast.training.batches import Rows
+from ans_fast.training.checkpoint import check_data
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -73,7 +74,7 @@ def _train_and_evaluate(
     if args.mode == "TopK":
         logging.info("Ranked: %s", evaluators["test"].ranks)
 
-    checkpoint = Checkpoint(paths.checkpoint, args, dataset)
+    checkpoint = make_checkpoint(paths.checkpoint, args, dataset)
     training = Training(model, rows, evaluators["dev"], evaluators["test"], args, checkpoint, curves.add)
     _before(training, evaluators["test"], args, paths)
     seconds = {"start": perf_counter() - began}
