@@ -6,16 +6,20 @@ import torch
 from torch import Tensor
 
 
+def draw_seeds(*shape: int) -> Tensor:
+    """Seeds from torch's CPU generator, so that torch.manual_seed reproduces a run on any device: int64 [*shape, 1]."""
+    return torch.randint(-(2**63), 2**63 - 1, (*shape, 1), dtype=torch.int64, device="cpu")
+
+
 def seed_tensor(seed: int | Tensor | None, device: torch.device | None = None) -> Tensor:
     """`seed` as an int64 tensor [1].
 
-    An int is taken modulo 2^64. None draws one from torch's CPU generator, so that torch.manual_seed reproduces a run
-    on any device. A tensor (int64, one element) is passed on: one on the GPU lets a captured CUDA graph be replayed
-    with another seed. It lies on the CPU or on `device`, that of the other tensors (None: anywhere). Raises TypeError
-    or ValueError for anything else.
+    An int is taken modulo 2^64; None draws one, see `draw_seeds`. A tensor (int64, one element) is passed on: one on
+    the GPU lets a captured CUDA graph be replayed with another seed. It lies on the CPU or on `device`, that of the
+    other tensors (None: anywhere). Raises TypeError or ValueError for anything else.
     """
     if seed is None:
-        return torch.randint(-(2**63), 2**63 - 1, (1,), dtype=torch.int64, device="cpu")
+        return draw_seeds()
     if isinstance(seed, Tensor):
         if seed.dtype != torch.int64:
             raise TypeError(f"seed must be int64, got {str(seed.dtype).removeprefix('torch.')}")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from ans_fast.errors import UserError
-from ans_fast.training.batches import Rows, batches, shuffled
+from ans_fast.training.batches import Rows, shuffled
 from ans_fast.training.optimizer import make_optimizer
 from ans_fast.training.step import Step
 
@@ -41,22 +41,19 @@ def train_epoch(step: Step, rows: Rows, batch_size: int, on_batch: Callable[[], 
     step.model.train()
     step.model.begin_epoch()
     every = CHECK_EVERY.get(rows.users.device.type, CHECK_EVERY_ELSEWHERE)
-    names: list[str] = []
     losses: list[Tensor] = []
     checked = 0
-    for batch in batches(shuffled(rows), batch_size):
-        values = step(batch)
-        names = list(values)
-        losses.append(torch.stack(list(values.values())))
+    for values in step.epoch(shuffled(rows), batch_size):
+        losses.append(values)
         if len(losses) - checked == every:
-            _check(losses, checked, names)
+            _check(losses, checked, step.names)
             checked = len(losses)
         on_batch()
-    _check(losses, checked, names)
+    _check(losses, checked, step.names)
     return torch.stack(losses)[:, 0].double().mean().item()
 
 
-def _check(losses: list[Tensor], checked: int, names: list[str]) -> None:
+def _check(losses: list[Tensor], checked: int, names: Sequence[str]) -> None:
     """Raises NotFinite for the first of the losses, after those that are `checked`, that is not finite."""
     if checked == len(losses):
         return

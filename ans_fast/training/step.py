@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
-from ans_fast.ops._seed import seed_tensor
-from ans_fast.training.batches import Rows
+from ans_fast.ops._seed import draw_seeds
+from ans_fast.training.batches import Rows, batches
 from ans_fast.training.optimizer import Optimizer
 
 if TYPE_CHECKING:
@@ -15,24 +17,32 @@ if TYPE_CHECKING:
 
 
 class Step:
-    """Seeds, loss, gradients, update: what a call does with a batch.
+    """Loss, gradients, update: what is done with a batch.
 
-    Seeds are drawn here, from torch's CPU generator, and handed down: nothing below draws one by itself.
+    Attributes:
+        names: of what a step gives, the loss first; () before the first step.
     """
 
     def __init__(self, model: Recommender, optimizer: Optimizer):
         self.model, self.optimizer = model, optimizer
+        self.names: tuple[str, ...] = ()
 
-    def __call__(self, batch: Rows) -> dict[str, Tensor]:
-        """Updates the parameters: the loss and its parts, detached scalars by name, the loss first."""
+    def __call__(self, batch: Rows, seeds: Sequence[Tensor]) -> Tensor:
+        """Updates the parameters. seeds: int64 [1], as many as the model's seed_count. Returns the loss and its parts,
+        detached [T]."""
         self.optimizer.zero_grad()
-        seeds = draw_seeds(self.model.seed_count)
         loss, parts = self.model.loss(self.model.draw(batch, seeds), seeds)
         loss.backward()
         self.optimizer.step()
-        return {name: value.detach() for name, value in {"loss": loss, **parts}.items()}
+        self.names = ("loss", *parts)
+        return torch.stack([value.detach() for value in (loss, *parts.values())])
 
+    def epoch(self, rows: Rows, size: int) -> Iterator[Tensor]:
+        """A step with `size` rows after the other, in their order: what each gives, to be read before the next epoch.
 
-def draw_seeds(n: int) -> list[Tensor]:
-    """n seeds, int64 [1] each."""
-    return [seed_tensor(None) for _ in range(n)]
+        All seeds are drawn at the start, from torch's CPU generator, and handed down: nothing below draws one by
+        itself.
+        """
+        seeds = draw_seeds(-(-len(rows) // size), self.model.seed_count)
+        for batch, own in zip(batches(rows, size), seeds, strict=True):
+            yield self(batch, own.unbind())

@@ -10,8 +10,8 @@ import ans_fast
 from ans_fast import UserError, models, ops
 from ans_fast.models.ans import pairs_of_lists
 from ans_fast.models.dot_product import pair_scores
+from ans_fast.ops._seed import draw_seeds
 from ans_fast.training.batches import Query, Rows
-from ans_fast.training.step import draw_seeds
 
 NAMES = ["ANS", "LightGCN", "BPRMF"]
 

@@ -10,10 +10,10 @@ from ans_fast.errors import NoNegatives, UserError
 from ans_fast.graph import BipartiteGraph
 from ans_fast.models import ANS, BPRMF, LightGCN, Recommender
 from ans_fast.models.encoded import SAMPLINGS
+from ans_fast.ops._seed import draw_seeds
 from ans_fast.runner.arguments import parse
 from ans_fast.runner.main import run
 from ans_fast.training.batches import Rows
-from ans_fast.training.step import draw_seeds
 from tests.conftest import random_graph
 
 
