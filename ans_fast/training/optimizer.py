@@ -121,6 +121,8 @@ def load_optimizer(optimizer: Optimizer, state: dict[int, dict[str, Any]], path:
     naming file and entry, where an entry is not what this optimizer keeps of these parameters."""
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     names = STATE[type(optimizer).__name__]
+    if names and parameters and not state:
+        raise UserError(f"{path}: optimizer must hold the state of parameters, got none")
     for number, saved in state.items():
         if number not in range(len(parameters)):
             raise UserError(f"{path}: optimizer.{number} is of no parameter, the model has {len(parameters)}")

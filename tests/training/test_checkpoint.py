@@ -69,6 +69,7 @@ def forget(name: str) -> Callable[[dict], object]:
     [
         (lambda content: content["data"].update(users=31), r"is of other data \(users 31 -> 30\)"),
         (forget("optimizer"), r"is no checkpoint of this run \('optimizer'\)"),
+        (lambda content: content["optimizer"].clear(), "optimizer must hold the state of parameters, got none"),
         (forget("random"), r"is no checkpoint of this run \('random'\)"),
         (lambda content: content.update(random=torch.zeros(3)), "is no checkpoint of this run"),
         (lambda content: content["weights"].popitem(), "weights must hold"),

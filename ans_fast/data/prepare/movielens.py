@@ -47,7 +47,8 @@ def _read(raw: Path, utc_offset: float) -> pd.DataFrame:
         numbers = dict.fromkeys((0, 2, 4, 6), np.int64)
         with np.errstate(invalid="ignore"):  # a float too large for an id: the ValueError is enough
             table = pd.read_csv(io.BytesIO(text), sep=":", header=None, dtype=numbers, quoting=csv.QUOTE_NONE)
-        whole = table.shape[1] == 7 and table[[1, 3, 5]].isna().all(axis=None)
+        digits = not text.translate(None, b"0123456789:\r\n")  # pandas takes -1e18 for an integer too
+        whole = digits and table.shape[1] == 7 and table[[1, 3, 5]].isna().all(axis=None)
     except (ValueError, OverflowError):
         whole = False
     if not whole:
