@@ -55,6 +55,7 @@ def test_goes_on_as_if_it_had_never_stopped(file: Checkpoint, optimizer: str):
 
 def test_tells_which_flags_differ(file: Checkpoint):
     step = step_of(0)
+    train(step, 1)
     file.save(step.model, step.optimizer, {})
     _, changed = Checkpoint(file.path, DATA, {"lr": 0.02, "model": "ANS", "l2": 1}).load(step.model, step.optimizer)
     assert changed == {"lr": (0.01, 0.02), "l2": (None, 1)}
