@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from ans_fast import BipartiteGraph
 from ans_fast.errors import NoNegatives
+from ans_fast.graph import _neighbours_on_device
 
 
 @st.composite
@@ -38,6 +39,15 @@ def test_rows_are_the_sorted_neighbours(case):
     assert graph.n_nodes == n_users + n_items == len(indptr) - 1
     expected = [len(row) ** -0.5 if row else 0.0 for row in neighbours]
     torch.testing.assert_close(graph.scale, torch.tensor(expected), rtol=1e-7, atol=0)
+
+
+@settings(max_examples=100, deadline=None)
+@given(interactions())
+def test_clicks_are_the_distinct_pairs_in_order(case):
+    pairs, n_users, n_items = case
+    clicks = BipartiteGraph([u for u, _ in pairs], [i for _, i in pairs], n_users, n_items).clicks()
+    assert [ids.dtype for ids in clicks] == [torch.int64] * 2
+    assert list(zip(*(ids.tolist() for ids in clicks), strict=True)) == sorted(set(pairs))
 
 
 def test_dtypes_are_the_ones_the_kernels_take():
@@ -133,14 +143,24 @@ def test_a_million_pairs_are_quick_and_small():
     assert peak < 4 * (users.nbytes + items.nbytes)
 
 
+@settings(max_examples=100, deadline=None)
+@given(interactions())
+def test_is_the_same_graph_where_it_is_built_by_sorting(case):
+    pairs, n_users, n_items = case
+    users, items = torch.tensor(pairs, dtype=torch.int64).reshape(-1, 2).unbind(1)
+    graph = BipartiteGraph(users, items, n_users, n_items)
+    degrees, indices = _neighbours_on_device(users, items, n_users, n_items)
+    assert (degrees.dtype, indices.dtype) == (torch.int64, torch.int32)
+    assert torch.equal(degrees, graph.degrees)
+    assert torch.equal(indices, graph.indices)
+
+
 @pytest.mark.gpu
-def test_cupy_builds_on_the_gpu():
-    cupy = pytest.importorskip("cupy")
+def test_is_built_on_the_gpu():
     rng = np.random.default_rng(0)
     users, items = rng.integers(0, 50, 400), rng.integers(0, 80, 400)
     expected = BipartiteGraph(users, items, 50, 80)
-    for convert in (cupy.asarray, lambda x: torch.from_numpy(x).cuda()):
-        graph = BipartiteGraph(convert(users), convert(items), 50, 80)
-        assert graph.device.type == "cuda"
-        for name in ("indptr", "indices", "degrees", "scale"):
-            assert torch.equal(getattr(graph, name).cpu(), getattr(expected, name))
+    graph = BipartiteGraph(torch.from_numpy(users).cuda(), torch.from_numpy(items).cuda(), 50, 80)
+    assert graph.device.type == "cuda"
+    for name in ("indptr", "indices", "degrees", "scale"):
+        assert torch.equal(getattr(graph, name).cpu(), getattr(expected, name))

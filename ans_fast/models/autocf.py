@@ -99,8 +99,8 @@ class AutoCF(DotProduct):
         self._masked, self._steps = None, 0
 
     def nodes(self) -> Tensor:
-        users, items = self._clicks()
-        return self._vectors(Masked(self.graph, Pairs.both_ways(users, items, self.graph.n_nodes)))
+        users, items = self.graph.clicks()
+        return self._vectors(Masked(self.graph, Pairs.both_ways(users, items + self.graph.n_users, self.graph.n_nodes)))
 
     @property
     def seed_count(self) -> int:
@@ -126,12 +126,6 @@ class AutoCF(DotProduct):
         parts["contrast"] = self.ssl_reg * alike + mean_log_sum(near_users, items, counts)
         return sum(parts.values()), {name: parts[name] for name in ("clicks", "contrast")}
 
-    def _clicks(self) -> tuple[Tensor, Tensor]:
-        """The graph's pairs of user and item nodes: int64 [E] each."""
-        graph = self.graph
-        users = torch.arange(graph.n_users, device=graph.device)
-        return torch.repeat_interleave(users, graph.degrees[: graph.n_users]), graph.indices[: graph.n_edges].long()
-
     def _centre_scores(self) -> Tensor:
         """log sigmoid of the cosine of each node's vector and the mean of those up to two steps away: [N]."""
         own, degrees = self.table.weight, self.graph.degrees.to(self.table.weight.dtype)[:, None]
@@ -148,7 +142,8 @@ class AutoCF(DotProduct):
     def _mask(self, seeds: Tensor) -> Masked:
         """Hides the clicks around nodes int64 [S]."""
         n, n_users, device = self.graph.n_nodes, self.graph.n_users, self.graph.device
-        users, items = self._clicks()
+        users, items = self.graph.clicks()
+        items = items + n_users
         hidden = torch.zeros(n, dtype=torch.bool, device=device).index_fill(0, seeds, True)
         ring, left = hidden.clone(), torch.ones_like(users, dtype=torch.bool)
         for depth in range(self.mask_depth):

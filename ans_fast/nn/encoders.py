@@ -114,8 +114,6 @@ ENCODERS = {"LightGCN": LightGCNEncoder, "BPRMF": BPRMFEncoder, "NGCF": NGCFEnco
 
 def without_some(graph: BipartiteGraph, share: float) -> BipartiteGraph:
     """The graph without a random share of its clicks, drawn by torch's CPU generator."""
-    degrees = graph.degrees[: graph.n_users].cpu()
-    users = torch.repeat_interleave(torch.arange(graph.n_users), degrees)
-    items = graph.indices[: graph.n_edges].cpu().long() - graph.n_users
-    kept = torch.rand(graph.n_edges) >= share
-    return BipartiteGraph(users[kept], items[kept], graph.n_users, graph.n_items).to(graph.device)
+    users, items = graph.clicks()
+    kept = (torch.rand(graph.n_edges) >= share).to(graph.device)
+    return BipartiteGraph(users[kept], items[kept], graph.n_users, graph.n_items)

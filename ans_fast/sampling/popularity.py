@@ -26,10 +26,9 @@ class Popularity(Uniform):
         n_users, self.n_items = graph.n_users, graph.n_items
         weights = graph.degrees[n_users:].double().pow(POWER)
         weights[:first_item] = 0
-        owners = torch.repeat_interleave(torch.arange(n_users, device=graph.device), graph.degrees[:n_users])
-        clicks = owners * self.n_items + graph.indices[: graph.n_edges] - n_users  # ascending, as rows are
+        users, items = graph.clicks()
         self.register_buffer("ends", weights.cumsum(0), persistent=False)
-        self.register_buffer("clicks", clicks, persistent=False)
+        self.register_buffer("clicks", users * self.n_items + items, persistent=False)
 
     def forward(self, graph: BipartiteGraph, users: Tensor, n: int, seed: Tensor) -> Tensor:
         """As Uniform; uniform where none of TRIES popular items is unclicked."""

@@ -79,8 +79,7 @@ def fit(
         raise UserError(f"fit learns from clicks, and {graph} has none")
     if not any(parameter.requires_grad for parameter in model.parameters()):
         return []
-    users = torch.repeat_interleave(torch.arange(graph.n_users, device=graph.device), graph.degrees[: graph.n_users])
-    rows = Rows(users, graph.indices[: graph.n_edges].long() - graph.n_users)
+    rows = Rows(*graph.clicks())
     step, history = Step(model, make_optimizer(model, optimizer, lr, l2)), []
     for epoch in _numbers(epochs, model.name, progress):
         try:
