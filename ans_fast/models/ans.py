@@ -17,7 +17,7 @@ from ans_fast.graph import BipartiteGraph
 from ans_fast.models import losses
 from ans_fast.models.dot_product import DotProduct
 from ans_fast.nn.encoders import ENCODERS
-from ans_fast.nn.gather import distinct, products, rows_at
+from ans_fast.nn.gather import distinct, is_free_to_read, products, rows_at
 from ans_fast.nn.node_table import NodeTable
 from ans_fast.training.batches import Rows
 
@@ -144,6 +144,11 @@ class ANS(DotProduct):
         """The last one is that of the noise; negatives are drawn by the first, where they are drawn."""
         return 1 if self.mode == "Impression" else 2
 
+    @property
+    def captures(self) -> bool:
+        """In other modes than TopK how many pairs there are is up to a batch's labels."""
+        return self.mode == "TopK" and self.base.captures
+
     def begin_epoch(self) -> None:
         self.base.begin_epoch()
 
@@ -175,7 +180,7 @@ class ANS(DotProduct):
         """The hops of what a batch looks at: fewer to compute and to project than all, and a smaller gradient. On a GPU
         those of all nodes, since counting distinct ids would wait for the device."""
         graph, n_users = self.graph, self.graph.n_users
-        if users.device.type != "cpu":
+        if not is_free_to_read(users):
             return Hops(*self.base(self.table.weight, graph).split([n_users, graph.n_items]))
         nodes, place = distinct(graph.n_nodes, users, *(ids + n_users for ids in items))
         n_here = int((nodes < n_users).sum())
@@ -211,15 +216,17 @@ class ANS(DotProduct):
         return loss, parts
 
     def _reg(self, pairs: Pairs) -> Tensor:
-        """(|E_u| + |E_p| + |E_n|) / B; a row that comes k times counts k times, by its weight and not by copies."""
-        neg_items = pairs.neg_items
+        """(|E_u| + |E_p| + |E_n|) / B; a row that comes k times counts k times, by its length and not by copies."""
+        users, items = torch.linalg.vector_norm(self.table.weight, dim=1).split(
+            [self.graph.n_users, self.graph.n_items]
+        )
+        of_negatives = rows_at(items[:, None], pairs.neg_items)[..., 0]  # [P, M]
         if pairs.neg_count is not None:
-            neg_items = neg_items[torch.arange(neg_items.shape[1], device=neg_items.device) < pairs.neg_count[:, None]]
-        user_rows, item_rows = self.table.weight.split([self.graph.n_users, self.graph.n_items])
+            column = torch.arange(of_negatives.shape[1], device=of_negatives.device)
+            of_negatives = of_negatives.masked_fill(column >= pairs.neg_count[:, None], 0.0)
         total = self.table.weight.new_zeros(())
-        for rows, ids in ((user_rows, pairs.users), (item_rows, pairs.pos_items), (item_rows, neg_items.flatten())):
-            times = torch.bincount(ids, minlength=len(rows)).to(rows.dtype)
-            norm = torch.linalg.vector_norm(rows * times.sqrt()[:, None])
+        for lengths in (users.index_select(0, pairs.users), items.index_select(0, pairs.pos_items), of_negatives):
+            norm = torch.linalg.vector_norm(lengths)
             total = total + (norm.square() / 2 if self.require_pow else norm)
         return total / max(len(pairs.users), 1)
 

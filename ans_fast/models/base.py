@@ -43,6 +43,8 @@ class Recommender(nn.Module):
 
     Attributes:
         collapse_hint: what to lower when the embeddings collapse.
+        captures: whether a step can be recorded on a GPU and replayed: its loss never looks at a value there, and what
+            it computes follows from a batch's shapes alone.
     """
 
     name: ClassVar[str]
@@ -50,6 +52,7 @@ class Recommender(nn.Module):
     log_args: ClassVar[tuple[str, ...]] = ()  # flags that the log's name holds, as ReChorus has them
     log_changes: ClassVar[tuple[str, ...]] = ()  # flags that it holds where they are not at their default
     collapse_hint: ClassVar[str] = "lower --l2 or --lr"
+    captures: bool = False
 
     def __init__(
         self,

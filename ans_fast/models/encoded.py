@@ -127,6 +127,10 @@ class Encoded(DotProduct):
             return ANS.from_args(Namespace(**vars(args), base_model=cls.name), dataset, graph)
         return super().from_args(args, dataset, graph)
 
+    @property
+    def captures(self) -> bool:
+        return self.encoder.captures and self.negative_sampling != "DENS"  # which looks at how far its warm-up is
+
     def hops(self) -> Tensor:
         """The vectors of all nodes hop by hop [N, H, D], with gradients."""
         return self.encoder(self.table.weight, self.graph)

@@ -29,6 +29,7 @@ class FPMC(Sequential):
 
     name = "FPMC"
     log_args = ("emb_size",)
+    captures = True
 
     def __init__(self, graph: BipartiteGraph, emb_size: int = 64, **training: Any):
         super().__init__(graph, **training)

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ans_fast.nn.gather import is_free_to_read
+
 _BPR = [f"BPR{hard}{where}" for hard in ("", "hard") for where in ("", "between", "after", "before", "simple")]
 LIST_LOSSES = (*_BPR, "listnet", "softmaxCE", "attention_rank")
 CLICK_LOSSES = ("BCE", "MSE")
@@ -77,7 +79,8 @@ def _log_softmax(scores: Tensor, mask: Tensor) -> Tensor:
 
 
 def _list_bpr(variant: str, scores: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
-    n_first = int(positive.sum(1).max())  # P: columns that hold a positive anywhere
+    # P: columns that hold a positive anywhere, or all, where counting would wait
+    n_first = int(positive.sum(1).max()) if is_free_to_read(positive) else positive.shape[1]
     pos, positive = scores[:, :n_first], positive[:, :n_first]
     log_weight_pos = _log_softmax(-pos if "hard" in variant else pos, positive)  # [L, P]
     if variant.removeprefix("hard") in ("", "between"):

@@ -34,6 +34,7 @@ class NeuMF(Recommender):
 
     name = "NeuMF"
     log_args = ("emb_size", "layers")
+    captures = True
 
     def __init__(
         self,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -15,7 +17,12 @@ class Encoder(nn.Module):
 
     Args:
         n_layers: H − 1, hops beyond the embedding. emb_size: D.
+
+    Attributes:
+        captures: as in Recommender.
     """
+
+    captures: ClassVar[bool] = True
 
     def __init__(self, n_layers: int, emb_size: int):
         super().__init__()
@@ -89,6 +96,7 @@ class SGLEncoder(LightGCNEncoder):
     """
 
     WEIGHT, TEMPERATURE, DROPPED = 0.1, 0.2, 0.1
+    captures = False  # each epoch has graphs of its own, and each batch as many distinct nodes as it has
 
     def __init__(self, n_layers: int, emb_size: int):
         super().__init__(n_layers, emb_size)

@@ -1,0 +1,85 @@
+"""Which losses look at values, for which a GPU would be waited for: a model says so by `captures`.
+
+Tensors on torch's meta device have no values, so whatever looks at one is an error there.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from ans_fast import models
+from ans_fast.models.encoded import SAMPLINGS
+from ans_fast.models.losses import LOSSES
+from ans_fast.training.batches import Rows
+from ans_fast.training.optimizer import make_optimizer
+from ans_fast.training.step import Step
+from tests.conftest import random_graph
+
+B, WIDTH = 6, 5
+HISTORY = {"history_items": torch.randint(0, 50, (B, 3)), "lengths": torch.full((B,), 2)}
+CASES = {  # whether steps can be captured, and the model's options
+    **{f"LightGCN TopK {name}": (name != "DENS", {"negative_sampling": name}) for name in SAMPLINGS},
+    "LightGCN TopK four": (True, {"num_neg": 4}),
+    "LightGCN TopK none": (True, {"n_layers": 0}),
+    **{f"LightGCN Impression {name}": (True, {"loss_n": name}) for name in LOSSES["Impression"]},
+    **{f"LightGCN CTR {name}": (True, {"loss_n": name}) for name in LOSSES["CTR"]},
+    **{f"BPRMF TopK {name}": (name != "DENS", {"negative_sampling": name}) for name in SAMPLINGS},
+    **{f"ANS TopK {name}": (name != "SGL", {"base_model": name}) for name in ("LightGCN", "BPRMF", "NGCF", "SGL")},
+    "ANS TopK reg": (True, {"reg_weight": 0.1, "require_pow": 1}),
+    "ANS Impression": (False, {}),
+    "ANS CTR": (False, {}),
+    "NeuMF TopK": (True, {"dropout": 0.5}),
+    "NeuMF CTR": (True, {}),
+    "FPMC TopK": (True, {}),
+    "AutoCF TopK": (False, {}),
+    "GRU4Rec TopK": (False, {}),
+}
+
+
+class There(TorchDispatchMode):
+    """Fails where the host's memory has a part in what the device does."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        given = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves((args, kwargs, given)):
+            assert not isinstance(tensor, Tensor) or tensor.device.type == "meta", f"{func} has to do with the host"
+        return given
+
+
+@pytest.fixture(autouse=True)
+def every_device_has_kernels(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for operator in ("ans_terms", "hardest_negatives", "propagate", "sample_negatives"):
+        monkeypatch.setattr(sys.modules[f"ans_fast.ops.{operator}"], "check_kernels", lambda device: None)
+
+
+def rows_of(mode: str) -> Rows:
+    users, items = torch.arange(B), torch.randint(1, 50, (B, WIDTH))
+    if mode == "Impression":
+        return Rows(users, items, n_pos=torch.full((B,), 2), n_neg=torch.full((B,), 3))
+    return Rows(users, items[:, 0], labels=torch.ones(B) if mode == "CTR" else None, context=HISTORY)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_model_that_captures_looks_at_no_value(case: str):
+    captures, options = CASES[case]
+    name, mode = case.split()[:2]
+    model = models.by_name(name)(random_graph(40, 50, 300), emb_size=8, mode=mode, **options)
+    assert model.captures is captures
+    model.to_device("meta").train()
+    batch = rows_of(mode).to(torch.device("meta"))
+    seeds = torch.zeros(model.seed_count, 1, dtype=torch.int64, device="meta").unbind()
+    if captures:
+        step = Step(model, make_optimizer(model, "Adam", 0.1, 0.0))
+        with There():
+            step(batch, seeds)
+    else:
+        with pytest.raises((RuntimeError, AssertionError)), There():
+            model.loss(model.draw(batch, seeds), seeds)
