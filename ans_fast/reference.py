@@ -159,6 +159,23 @@ def gru_states(
 # --- Augmented negative sampling -------------------------------------------------------------------------------------
 
 
+def log_sum_exp(
+    queries: Tensor,
+    keys: Tensor,
+    query_ids: Tensor | None = None,
+    key_ids: Tensor | None = None,
+    key_bias: Tensor | None = None,
+    scale: float = 1.0,
+) -> Tensor:
+    """log Σ exp of each query's scores with the keys of other ids; shapes as in `ans_fast.ops.log_sum_exp`."""
+    scores = scale * (queries @ keys.T).to(torch.promote_types(queries.dtype, torch.float32))
+    if key_bias is not None:
+        scores = scores + key_bias
+    if query_ids is not None:
+        scores = scores.masked_fill(query_ids[:, None] == key_ids, -torch.inf)
+    return scores.masked_fill(scores == -torch.inf, -torch.inf).logsumexp(1)  # which have no gradient, not even NaN
+
+
 def ans_terms(
     user_hops: Tensor,
     item_hops: Tensor,

@@ -12,6 +12,7 @@ from ans_fast.ops._library import build_info
 from ans_fast.ops.ans_terms import ans_terms
 from ans_fast.ops.gru_states import gru_states
 from ans_fast.ops.hardest_negatives import hardest_negatives
+from ans_fast.ops.log_sum_exp import log_sum_exp
 from ans_fast.ops.noise import ans_noise
 from ans_fast.ops.propagate import propagate, propagate_mean
 from ans_fast.ops.sample_negatives import sample_negatives
@@ -23,6 +24,7 @@ __all__ = [
     "build_info",
     "gru_states",
     "hardest_negatives",
+    "log_sum_exp",
     "propagate",
     "propagate_mean",
     "sample_negatives",

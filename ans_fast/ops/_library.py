@@ -21,6 +21,8 @@ OPERATORS = (
     "gru_states",
     "gru_states_backward",
     "hardest_negatives",
+    "log_sum_exp",
+    "log_sum_exp_backward",
     "propagate",
     "propagate_backward",
     "propagate_mean",

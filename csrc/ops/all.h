@@ -3,19 +3,22 @@
 
 #include "ops/ans_noise.h"
 #include "ops/hardest_negatives.h"
+#include "ops/log_sum_exp.h"
 #include "ops/sample_negatives.h"
 
 namespace ans::ops {
 
 template <typename Library>
 void define(Library& library) {
-  for (const char* schema : {kAnsNoise, kHardestNegatives, kSampleNegatives}) library.def(schema);
+  for (const char* schema : {kAnsNoise, kHardestNegatives, kLogSumExp, kLogSumExpBackward, kSampleNegatives}) library.def(schema);
 }
 
 template <typename Device, typename Library>
 void implement(Library& library) {
   library.impl("ans_noise", TORCH_BOX(&ans_noise<Device>));
   library.impl("hardest_negatives", TORCH_BOX(&hardest_negatives<Device>));
+  library.impl("log_sum_exp", TORCH_BOX(&log_sum_exp<Device>));
+  library.impl("log_sum_exp_backward", TORCH_BOX(&log_sum_exp_backward<Device>));
   library.impl("sample_negatives", TORCH_BOX(&sample_negatives<Device>));
 }
 
