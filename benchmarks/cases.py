@@ -187,6 +187,33 @@ def gru_inputs(size: GruSize) -> GruInputs:
     )
 
 
+# --- log_sum_exp -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class SoftmaxSize:
+    """B queries of D values and as many keys: the users and items of a batch's pairs, of ids below `items`."""
+
+    B: int = 2_048
+    D: int = 64
+    items: int = 8_714
+
+    def __str__(self) -> str:
+        return _listed(B=self.B, D=self.D, items=self.items)
+
+
+SOFTMAX_SIZES = _swept(SoftmaxSize(), B=(512, 8_192), D=(128, 256))
+SOFTMAX_QUICK = [SoftmaxSize(B=5, D=7, items=3)]
+
+
+def softmax_inputs(size: SoftmaxSize) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """queries and keys of length 1, which want gradients, and the ids of both."""
+    rng = torch.Generator().manual_seed(0)
+    rows = torch.nn.functional.normalize(torch.randn(2, size.B, size.D, generator=rng), dim=2)
+    ids = torch.randint(size.items, (size.B,), generator=rng)
+    return rows[0].clone().requires_grad_(), rows[1].clone().requires_grad_(), ids, ids
+
+
 # --- propagate, sample_negatives, ans_noise --------------------------------------------------------------------------
 
 

@@ -157,7 +157,7 @@ __global__ void __launch_bounds__(kThreads) add_kernel(const Running* shares, in
 
 // gradients[i, d] = scale Σ_j weight_ij y_j[d], the weights being those of the scores' gradients.
 template <typename T>
-__global__ void __launch_bounds__(kThreads) backward_kernel(const Side<T> x, const Side<T> y, float scale, int64_t dim,
+__global__ void __launch_bounds__(kThreads, 3) backward_kernel(const Side<T> x, const Side<T> y, float scale, int64_t dim,
                                                             float* gradients) {
   float *const slices = dynamic_shared<float>(), *const weights = slices + 2 * kSlice * kTileStride;
   float* const values = weights + kTile * kTileStride;  // of the columns: [kTile, kTileStride]

@@ -349,6 +349,29 @@ def _check_hardest(arguments: Arguments, result: Tensor) -> None:
     assert wrong <= 0.02 * expected.numel(), f"{wrong} of {expected.numel()} choices differ"
 
 
+def _make_softmax(rng: random.Random) -> Arguments:
+    s, (rows, ids) = _sizes(rng), _tensors(rng)
+    some = rng.random() < 0.5
+    return dict(
+        queries=rows(s["pairs"], s["dim"]),
+        keys=rows(s["items"], s["dim"]),
+        query_ids=ids(4, s["pairs"]) if some else None,
+        key_ids=ids(4, s["items"]) if some else None,
+        key_bias=rows(s["items"]) if rng.random() < 0.5 else None,
+        scale=rng.choice([0.0, 1.0, -2.0]),
+    )
+
+
+def _check_softmax(arguments: Arguments, result: Tensor) -> None:
+    _close(reference.log_sum_exp(**arguments), result)
+
+
+def _make_softmax_backward(rng: random.Random) -> Arguments:
+    made = _make_softmax(rng)
+    log_sums = RAW.log_sum_exp(*made.values())
+    return {"grad": torch.ones_like(log_sums), "log_sums": log_sums, **made}
+
+
 def _make_gru(rng: random.Random) -> Arguments:
     s, (rows, ids) = _sizes(rng), _tensors(rng)
     lengths = sorted((rng.randrange(4) for _ in range(s["pairs"])), reverse=True)
@@ -431,6 +454,7 @@ OPERATORS = {
     "ops.sample_negatives": Operator(_make_sampling, ops.sample_negatives, _check_sampling),
     "ops.ans_noise": Operator(_make_noise, ops.ans_noise, _check_noise),
     "ops.hardest_negatives": Operator(_make_hardest, ops.hardest_negatives, _check_hardest),
+    "ops.log_sum_exp": Operator(_make_softmax, ops.log_sum_exp, _check_softmax),
     "ops.gru_states": Operator(_make_gru, ops.gru_states, _check_gru),
     "ops.ans_terms": Operator(_make_terms, ops.ans_terms, _check_terms),
     "propagate": Operator(_make_raw_propagate, _raw("propagate"), partial(_check_propagate, False)),
@@ -439,6 +463,8 @@ OPERATORS = {
     "sample_negatives": Operator(_make_raw_sampling, _raw("sample_negatives"), _check_sampling),
     "ans_noise": Operator(_make_noise, _raw("ans_noise"), _check_noise),
     "hardest_negatives": Operator(_make_hardest, _raw("hardest_negatives"), _check_hardest),
+    "log_sum_exp": Operator(_make_softmax, _raw("log_sum_exp"), _check_softmax),
+    "log_sum_exp_backward": Operator(_make_softmax_backward, _raw("log_sum_exp_backward")),
     "gru_states": Operator(lambda rng: _make_gru(rng) | {"save": rng.random() < 0.5}, _raw("gru_states"), _check_gru),
     "gru_states_backward": Operator(_make_gru_backward, _raw("gru_states_backward")),
     "ans_terms_forward": Operator(_make_terms, _raw("ans_terms_forward"), _check_terms),

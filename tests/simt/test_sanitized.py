@@ -18,8 +18,8 @@ CHOSEN = (
 def test_no_access_out_of_bounds():
     # -s: a report ends the process, and what pytest had captured of it would be lost.
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-s", "-p", "no:cacheprovider", "-k", CHOSEN]
-    names = ("test_ans_terms.py", "test_propagate.py", "test_sample_negatives.py", "test_hardest_negatives.py")
-    command += [str(HERE / name) for name in names]
+    names = ("ans_terms", "propagate", "sample_negatives", "hardest_negatives", "log_sum_exp")
+    command += [str(HERE / f"test_{name}.py") for name in names]
     done = subprocess.run(command, cwd=ROOT, env=sanitizer_environment(), capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert "AddressSanitizer" not in done.stderr
