@@ -23,7 +23,7 @@ def recommend(
     model: Recommender, user_ids: Sequence[int] | np.ndarray | Tensor, k: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """See `Recommender.recommend`."""
-    users = torch.as_tensor(user_ids, dtype=torch.int64, device=model.device).flatten()
+    users = torch.as_tensor(user_ids, dtype=torch.int64).flatten().to(model.device)
     if len(users) and not 0 <= int(users.min()) <= int(users.max()) < model.graph.n_users:
         raise UserError(f"user_ids must be in [0, {model.graph.n_users}), got {int(users.min())} … {int(users.max())}")
     if not 1 <= k <= model.graph.n_items:

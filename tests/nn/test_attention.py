@@ -17,7 +17,7 @@ def random_pairs(n_nodes: int, n_pairs: int, device: str = "cpu") -> Pairs:
 def literal_attention(query: Tensor, key: Tensor, value: Tensor, pairs: Pairs) -> Tensor:
     """Over the dense matrix of all products."""
     weights = (query @ key.t()).clamp(-EXPONENT, EXPONENT).exp() * pairs.matrix(
-        torch.ones(len(pairs.indices))
+        torch.ones(len(pairs.indices), device=query.device)
     ).to_dense()
     return weights @ value / weights.sum(1, keepdim=True)
 

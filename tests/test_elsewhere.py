@@ -1,0 +1,41 @@
+"""The stand-in for a GPU finds what a GPU would."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tests.elsewhere import ELSEWHERE, Elsewhere, elsewhere
+
+
+def test_computes_there_with_gradients_and_views():
+    with elsewhere():
+        x = torch.arange(6.0).to(ELSEWHERE).requires_grad_()
+        assert (type(x), x.device.type) == (Elsewhere, ELSEWHERE.type)
+        (x.view(2, 3)[1] ** 2).sum().backward()
+        assert x.grad.tolist() == [0, 0, 0, 6, 8, 10]
+        y = torch.zeros(2, 2, device=ELSEWHERE)
+        y[:, 0] = 5
+        assert y.cpu().tolist() == [[5, 0], [5, 0]]
+        assert y.nonzero().shape == (2, 2)
+
+
+def test_two_places_do_not_mix():
+    with elsewhere():
+        there = torch.ones(3, device=ELSEWHERE)
+        assert (there * torch.tensor(2.0)).tolist() == [2, 2, 2]  # a scalar may come from anywhere
+        with pytest.raises(RuntimeError, match="tensors lie on the CPU and on lazy"):
+            there * torch.ones(3)
+        with pytest.raises(RuntimeError, match="tensors lie on the CPU and on lazy"):
+            there[torch.tensor([0])]
+        with pytest.raises((RuntimeError, TypeError)):
+            there.numpy()
+
+
+def test_tells_what_is_made_on_the_cpu():
+    with elsewhere() as made:
+        torch.ones(2, device=ELSEWHERE)
+        assert not made
+        torch.arange(3)
+        torch.tensor([1])
+        assert made == ["aten.arange.default", "aten.lift_fresh.default"]
