@@ -20,5 +20,7 @@ if __name__ == "__main__":
     # OpenMP's threads wait for each other awake, a hundred times this long by default: alone on the machine it makes no
     # difference, beside another busy process a step takes half the time. Read when torch is loaded.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    if "RANK" in os.environ:  # of torchrun: where a process is lost torch's own warnings, a stack each, hide our line
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     keep_freed_memory()
     start("ans_fast.runner.main")

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from ans_fast import distributed
 from ans_fast.command_line import Help, Parser, exit_status
 from ans_fast.compare import table
 from ans_fast.compare.flags import PUBLISHED, flags_of_models
 from ans_fast.compare.grid import Run
 from ans_fast.compare.lock import locked
+from ans_fast.errors import UserError
 from ans_fast.files import write_atomically
 from ans_fast.flag_types import List, Text, file_name, natural, path, positive_int, seed, text, words
 from ans_fast.runner.metrics import CLICK, RANKING, Metric
@@ -65,6 +67,8 @@ def main(argv: list[str] | None = None) -> int:
 def compare(args: argparse.Namespace) -> int:
     """The grid and its table; 1 if a run failed. Raises UserError: a flag is wrong, data is missing, or another
     comparison is at work in the folder."""
+    if distributed.launched():
+        raise UserError("python -m ans_fast.compare is one process, as its runs are: start it without torchrun")
     grid, failed = make_grid(args), 0
     with locked(args.out) as lock:
         records = {run: run.record() for run in grid}  # of all, so that mistakes are told before hours of work

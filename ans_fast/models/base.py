@@ -191,7 +191,8 @@ class Recommender(nn.Module):
         optimizer: str = "Adam",
         progress: bool = False,
     ) -> list[float]:
-        """Trains on the graph's clicks (TopK mode). torch.manual_seed makes it repeatable.
+        """Trains on the graph's clicks (TopK mode). torch.manual_seed makes it repeatable. In a program whose processes
+        have joined a torch.distributed group each takes a share of every batch: all must have the same model and seed.
 
         Args:
             epochs: passes over the clicks. batch_size: clicks a step. lr, l2: learning rate and weight decay.

@@ -37,6 +37,7 @@ ALWAYS_SHOWN = ("NDCG", "MAP", "HR")  # in Impression mode, whatever --metric sa
 DEVICE = "([0-9]{1,4}|(GPU|MIG)-[0-9A-Za-z/-]+)"
 GPUS = Text(f"(-1|{DEVICE}(,{DEVICE})*)?", "numbers of devices such as 0 or 0,1, or ''")
 LIST_LIMITS = ("train_max_pos_item", "train_max_neg_item", "test_max_pos_item", "test_max_neg_item")
+OWN_OF_A_PROCESS = ("path", "gpu", "verbose", "log_file", "idle")  # flags that may differ between processes of a group
 IDLE = ("num_workers", "pin_memory", "buffer")  # ReChorus's flags that have nothing to do here
 
 
@@ -207,6 +208,12 @@ def data_options(args: argparse.Namespace) -> dict[str, Any]:
     if args.mode == "Impression":
         options |= {"impression_key": args.impression_idkey, **{name: getattr(args, name) for name in LIST_LIMITS}}
     return options
+
+
+def common(args: argparse.Namespace) -> dict[str, Any]:
+    """The flags, as they are given, in which processes that train together must agree."""
+    plain = str | int | float | list
+    return {f"--{k}": v for k, v in sorted(vars(args).items()) if k not in OWN_OF_A_PROCESS and isinstance(v, plain)}
 
 
 def _refuse(flag: str, parser: argparse.ArgumentParser, where: str) -> NoReturn:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ans_fast.data import Dataset
+from ans_fast.distributed import Processes
 from ans_fast.training.checkpoint import Checkpoint
 
 NOT_SHAPING = {  # flags that do not shape the weights
@@ -16,9 +17,9 @@ NOT_SHAPING = {  # flags that do not shape the weights
 }  # fmt: skip
 
 
-def make_checkpoint(path: Path, args: Namespace, dataset: Dataset) -> Checkpoint:
+def make_checkpoint(path: Path, args: Namespace, dataset: Dataset, group: Processes) -> Checkpoint:
     """The checkpoint of a run with these flags on these data."""
-    return Checkpoint(path, data_facts(dataset), shaping_flags(args))
+    return Checkpoint(path, data_facts(dataset), shaping_flags(args), group)
 
 
 def shaping_flags(args: Namespace) -> dict[str, Any]:

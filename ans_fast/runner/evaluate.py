@@ -12,48 +12,61 @@ from torch import Tensor
 
 from ans_fast import BipartiteGraph
 from ans_fast.data import Dataset, Interactions
+from ans_fast.distributed import ALONE, Processes
 from ans_fast.models.base import Recommender
 from ans_fast.runner import metrics as m
-from ans_fast.training.batches import Query, Rows
+from ans_fast.training.batches import Query, Rows, batches
 
 SCORE_BYTES = 16 << 20  # scores of all items at once: more than about this much leaves the cache, and the heap
 
 
-def make_evaluator(model: Recommender, dataset: Dataset, split: str, args: Namespace) -> Evaluator:
+def make_evaluator(
+    model: Recommender, dataset: Dataset, split: str, args: Namespace, group: Processes = ALONE
+) -> Evaluator:
     """The evaluator of "dev" or "test" in the data set's mode and, in TopK mode, by --rank_by and --test_all."""
     rows = Rows.of_split(getattr(dataset, split))
     rows = Rows(**{**vars(rows), "context": model.context(dataset, split)}).to(model.device)
     if dataset.mode == "CTR":
-        return ClickEvaluator(model, rows, args.eval_batch_size)
+        return ClickEvaluator(model, rows, args.eval_batch_size, group)
     if dataset.mode == "Impression":
-        return ListEvaluator(model, rows, args.eval_batch_size)
+        return ListEvaluator(model, rows, args.eval_batch_size, group)
     row_by_row = args.test_all or rows.neg_items is not None or dataset.description.rank == "row"
     if args.rank_by == "user" or (args.rank_by == "auto" and not row_by_row):
-        return UserEvaluator(model, rows, args.eval_batch_size, dataset, split)
+        return UserEvaluator(model, rows, args.eval_batch_size, group, dataset, split)
     if args.test_all or rows.neg_items is None:
-        return RowEvaluator(model, rows, args.eval_batch_size, dataset)
-    return CandidatesEvaluator(model, rows, args.eval_batch_size)
+        return RowEvaluator(model, rows, args.eval_batch_size, group, dataset)
+    return CandidatesEvaluator(model, rows, args.eval_batch_size, group)
 
 
 class Evaluator:
     """rows of one split that a model is to score; `state` is what model.precompute() gave.
 
-    ranks: what is ranked, for the log.
+    Of several processes each scores its own part of the rows, of the same size in all: where the rows do not suffice
+    the last one fills up.
+
+    own: this process's part of the rows. ranks: what is ranked, for the log.
     """
 
     ranks: ClassVar[str]
 
-    def __init__(self, model: Recommender, rows: Rows, batch_size: int):
-        self.model, self.rows, self.batch_size = model, rows, batch_size
+    def __init__(self, model: Recommender, rows: Rows, batch_size: int, group: Processes):
+        self.model, self.rows, self.batch_size, self.group = model, rows, batch_size, group
+        size = -(-len(rows) // group.size)
+        part = torch.arange(group.rank * size, (group.rank + 1) * size, device=rows.users.device)
+        self.own = rows.take(part.clamp(max=len(rows) - 1)) if group.size > 1 else rows
 
     def batches(self) -> Iterator[Rows]:
-        """The rows in their order, batch_size at a time."""
-        for start in range(0, len(self.rows), self.batch_size):
-            yield self.rows[start : start + self.batch_size]
+        """This process's rows in their order, batch_size at a time."""
+        return batches(self.own, self.batch_size)
+
+    def whole(self, own: Tensor) -> Tensor:
+        """What all processes have of their own rows, a row each."""
+        return self.group.gather(own)[: len(self.rows)]
 
     def scores(self, state: Any) -> Tensor:
         """The candidates' scores, one row a row."""
-        return torch.cat([self.model.score(state, Query(b.users, b.items, b.context)) for b in self.batches()])
+        parts = [self.model.score(state, Query(b.users, b.items, b.context)) for b in self.batches()]
+        return self.whole(torch.cat(parts))
 
     def evaluate(self, state: Any, metrics: Sequence[str], ks: Sequence[int]) -> dict[str, float]:
         """Metrics by name."""
@@ -65,16 +78,17 @@ class CandidatesEvaluator(Evaluator):
 
     ranks = "each row by itself, its item among its neg_items (--rank_by row)"
 
-    def __init__(self, model: Recommender, rows: Rows, batch_size: int):
+    def __init__(self, model: Recommender, rows: Rows, batch_size: int, group: Processes):
         items = torch.cat([rows.items[:, None], rows.neg_items], 1)
-        super().__init__(model, Rows(rows.users, items, context=rows.context), batch_size)
+        super().__init__(model, Rows(rows.users, items, context=rows.context), batch_size, group)
 
     def evaluate(self, state: Any, metrics: Sequence[str], ks: Sequence[int]) -> dict[str, float]:
         scores = self.scores(state)
         return m.top_k_metrics(m.positive_ranks(scores, scores[:, :1]), metrics, ks)
 
     def best(self, state: Any, k: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """For batches of rows, the k best candidates (fewer if there are fewer) and their scores [B, k]."""
+        """For batches of this process's rows, the k best candidates (fewer if there are fewer) and their scores
+        [B, k]."""
         for batch in self.batches():
             scores = self.model.score(state, Query(batch.users, batch.items, batch.context))
             scores, at = scores.sort(dim=1, descending=True, stable=True)
@@ -85,9 +99,9 @@ class CandidatesEvaluator(Evaluator):
 class AllItemsEvaluator(Evaluator):
     """Rows for which all items are ranked but padding and what their users clicked in `clicked`."""
 
-    def __init__(self, model: Recommender, rows: Rows, batch_size: int, clicked: Interactions):
+    def __init__(self, model: Recommender, rows: Rows, batch_size: int, group: Processes, clicked: Interactions):
         n_users, n_items = model.graph.n_users, model.graph.n_items
-        super().__init__(model, rows, max(1, min(batch_size, SCORE_BYTES // (4 * n_items))))
+        super().__init__(model, rows, max(1, min(batch_size, SCORE_BYTES // (4 * n_items))), group)
         self.clicked = BipartiteGraph(clicked.users, clicked.items, n_users, n_items).to(model.device)
 
     def batches_of_scores(self, state: Any) -> Iterator[tuple[Rows, Tensor]]:
@@ -114,8 +128,8 @@ class RowEvaluator(AllItemsEvaluator):
 
     ranks = "each row by itself, its item among all that its user has not clicked (--rank_by row)"
 
-    def __init__(self, model: Recommender, rows: Rows, batch_size: int, dataset: Dataset):
-        super().__init__(model, rows, batch_size, dataset.clicked_by_all)
+    def __init__(self, model: Recommender, rows: Rows, batch_size: int, group: Processes, dataset: Dataset):
+        super().__init__(model, rows, batch_size, group, dataset.clicked_by_all)
 
     def mask(self, scores: Tensor, batch: Rows) -> None:
         own = batch.items[:, None]
@@ -128,7 +142,7 @@ class RowEvaluator(AllItemsEvaluator):
             m.positive_ranks(scores, scores.gather(1, batch.items[:, None]))
             for batch, scores in self.batches_of_scores(state)
         ]
-        return m.top_k_metrics(torch.cat(ranks), metrics, ks)
+        return m.top_k_metrics(self.whole(torch.cat(ranks)), metrics, ks)
 
 
 class UserEvaluator(AllItemsEvaluator):
@@ -141,13 +155,13 @@ class UserEvaluator(AllItemsEvaluator):
 
     ranks = "each user once, its items together among all that it has not clicked before (--rank_by user)"
 
-    def __init__(self, model: Recommender, rows: Rows, batch_size: int, dataset: Dataset, split: str):
+    def __init__(self, model: Recommender, rows: Rows, batch_size: int, group: Processes, dataset: Dataset, split: str):
         positives = getattr(dataset, split)
         by_time = np.lexsort((positives.times, positives.users))
         _, first = np.unique(positives.users[by_time], return_index=True)
         rows = rows.take(torch.from_numpy(by_time[first]).to(model.device))
         earlier = (dataset.clicks, dataset.dev)[: 1 if split == "dev" else 2]
-        super().__init__(model, rows, batch_size, Interactions.concatenate(*earlier))
+        super().__init__(model, rows, batch_size, group, Interactions.concatenate(*earlier))
         graph = BipartiteGraph(positives.users, positives.items, dataset.n_users, dataset.n_items)
         self.positives = graph.to(model.device)
 
@@ -159,7 +173,7 @@ class UserEvaluator(AllItemsEvaluator):
             scores[at] = -torch.inf
             others = scores.topk(min(max(ks), scores.shape[1]), dim=1).values
             hits.append(m.hits_among(others, positives, at[0]))
-        return m.list_metrics(torch.cat(hits), self.positives.degrees[self.rows.users], metrics, ks)
+        return m.list_metrics(self.whole(torch.cat(hits)), self.positives.degrees[self.rows.users], metrics, ks)
 
 
 class ListEvaluator(Evaluator):
@@ -174,7 +188,7 @@ class ClickEvaluator(Evaluator):
 
     def scores(self, state: Any) -> Tensor:
         parts = [self.model.score(state, Query(b.users, b.items[:, None], b.context))[:, 0] for b in self.batches()]
-        return torch.cat(parts).sigmoid()
+        return self.whole(torch.cat(parts)).sigmoid()
 
     def evaluate(self, state: Any, metrics: Sequence[str], ks: Sequence[int]) -> dict[str, float]:
         return m.click_metrics(self.scores(state), self.rows.labels, metrics)

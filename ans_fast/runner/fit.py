@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ans_fast.distributed import ALONE, Processes
 from ans_fast.errors import UserError
 from ans_fast.models.base import Recommender
 from ans_fast.runner.evaluate import Evaluator
@@ -21,7 +22,7 @@ from ans_fast.training.batches import Rows
 from ans_fast.training.checkpoint import Checkpoint, reading
 from ans_fast.training.loop import NotFinite, train_epoch
 from ans_fast.training.optimizer import make_optimizer
-from ans_fast.training.step import Step
+from ans_fast.training.shares import make_step
 
 COLLAPSED = 0.05  # of the scores' spread before training
 OnEpoch = Callable[[int, float, dict[str, dict[str, float]]], None]  # epoch, loss, metrics by split
@@ -39,11 +40,12 @@ class Training:
         args: Namespace,
         checkpoint: Checkpoint,
         on_epoch: OnEpoch | None = None,
+        group: Processes = ALONE,
     ):
         self.model, self.rows, self.dev, self.test, self.args = model, rows, dev, test, args
-        self.checkpoint, self.on_epoch = checkpoint, on_epoch
+        self.checkpoint, self.on_epoch, self.group = checkpoint, on_epoch, group
         self.optimizer = make_optimizer(model, args.optimizer, args.lr, args.l2)
-        self.step = Step(model, self.optimizer)
+        self.step = make_step(model, self.optimizer, group)
         self.history = History(args.main_metric)
         self.best: dict[str, Tensor] = {}
         self.interrupted = self._warned = False
@@ -66,7 +68,8 @@ class Training:
             logging.warning("Resumed with other flags: %s", ", ".join(told))
 
     def run(self) -> None:
-        """Trains until the last epoch, an early stop or Ctrl-C. Raises UserError when the loss is not finite."""
+        """Trains until the last epoch, an early stop or, where this process is alone, Ctrl-C. Raises UserError when the
+        loss is not finite."""
         began, before = perf_counter(), self.history.total_seconds
         try:
             while len(self.history) < self.args.epoch and not self._stopped():
@@ -75,6 +78,8 @@ class Training:
                 if self.checkpoint.due():
                     self._save()
         except KeyboardInterrupt:
+            if self.group.size > 1:  # in the middle of a step others wait for it
+                raise
             self.interrupted = True
             logging.info("Early stop manually")
         if len(self.history) > self._saved and not self.interrupted:
@@ -95,7 +100,7 @@ class Training:
         loss = self._train(epoch)
         trained = perf_counter()
         state = self.model.precompute()
-        result = self.dev.evaluate(state, self.args.metrics, self._ks)
+        result = self.group.of_leader(self.dev.evaluate(state, self.args.metrics, self._ks))
         results, tested = {"dev": result}, ""
         if self.args.test_epoch > 0 and (epoch - 1) % self.args.test_epoch == 0:
             results["test"] = self.test.evaluate(state, self.args.metrics, self._ks)
@@ -122,7 +127,7 @@ class Training:
             self.on_epoch(epoch, loss, results)
 
     def _train(self, epoch: int) -> float:
-        bar = _bar(epoch, -(-len(self.rows) // self.args.batch_size))
+        bar = _bar(epoch, -(-len(self.rows) // self.args.batch_size), self.group)
         try:
             return train_epoch(self.step, self.rows, self.args.batch_size, bar.update if bar else _nothing)
         except NotFinite as error:
@@ -152,9 +157,9 @@ def _nothing() -> None:
     pass
 
 
-def _bar(epoch: int, n_batches: int) -> Any:
+def _bar(epoch: int, n_batches: int, group: Processes) -> Any:
     """A bar on stderr if that is a terminal."""
-    if not sys.stderr.isatty():
+    if not (group.leads and sys.stderr.isatty()):
         return None
     from tqdm import tqdm
 

@@ -106,6 +106,23 @@ class _Output(_Counting, logging.StreamHandler):
     pass
 
 
+class Silence:
+    """In the place of a Log where another process writes it."""
+
+    def __enter__(self) -> Silence:
+        root = logging.getLogger()
+        for handler in list(root.handlers):
+            root.removeHandler(handler)
+        root.addHandler(logging.NullHandler())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def check(self) -> None:
+        """Nothing was to be written."""
+
+
 class Log:
     """Sends the root logger to the end of the file and to stdout while its block runs. Raises UserError where the file
     can't be written."""

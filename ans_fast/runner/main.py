@@ -13,9 +13,10 @@ from typing import Any
 
 import torch
 
-from ans_fast import BipartiteGraph, ops
+from ans_fast import BipartiteGraph, distributed, ops
 from ans_fast.command_line import exit_status
 from ans_fast.data import Dataset, load
+from ans_fast.distributed import Processes
 from ans_fast.errors import UserError
 from ans_fast.models.base import Recommender
 from ans_fast.runner import arguments, summary
@@ -23,7 +24,7 @@ from ans_fast.runner.checkpoint import make_checkpoint
 from ans_fast.runner.curves import Curves
 from ans_fast.runner.evaluate import Evaluator, make_evaluator
 from ans_fast.runner.fit import Training
-from ans_fast.runner.logs import Log, Paths
+from ans_fast.runner.logs import Log, Paths, Silence
 from ans_fast.runner.memory import check_memory
 from ans_fast.runner.metrics import format_metrics
 from ans_fast.runner.predictions import write_predictions
@@ -39,26 +40,54 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(argv: Sequence[str]) -> int:
-    """Trains, evaluates and writes what the flags ask for; the exit status. Raises UserError."""
+    """Trains, evaluates and writes what the flags ask for; the exit status. Under torchrun the processes do so
+    together, and the first one writes. Raises UserError."""
+    with distributed.join() as group:
+        return run_in(group, argv)
+
+
+def run_in(group: Processes, argv: Sequence[str]) -> int:
+    """As `run`, in a group that this process has joined."""
     began = perf_counter()
     args = arguments.parse(argv)
     if args.plot:
         require_matplotlib()
     paths = Paths.of(args)
-    curves = Curves(paths.curves)
-    device = _device(args)
+    curves = Curves(paths.curves if group.leads else None)
+    device = _device(args, group)
+    group.use(device)
+    distributed.use_share_of_cores(group)
     torch.manual_seed(args.random_seed)
-    dataset = load(args.path, args.dataset, regenerate=bool(args.regenerate), **arguments.data_options(args))
+    dataset = _load(args, group)
+    group.agree({**arguments.common(args), "data": dataset.fingerprint})
     check_memory(args, dataset, device)
-    paths.check_outputs(args)
-    with Log(paths.log, args.verbose) as log:
-        status = _train_and_evaluate(args, paths, dataset, device, curves, began)
+    if group.leads:
+        paths.check_outputs(args)
+    with Log(paths.log, args.verbose) if group.leads else Silence() as log:
+        status = _train_and_evaluate(args, paths, dataset, device, curves, group, began)
         log.check()
     return status
 
 
+def _load(args: Namespace, group: Processes) -> Dataset:
+    """The data: the leader reads first, and leaves a cache to the others."""
+    if not group.leads:
+        group.wait()
+    regenerate = bool(args.regenerate) and group.leads
+    dataset = load(args.path, args.dataset, regenerate=regenerate, **arguments.data_options(args))
+    if group.leads:
+        group.wait()
+    return dataset
+
+
 def _train_and_evaluate(
-    args: Namespace, paths: Paths, dataset: Dataset, device: torch.device, curves: Curves, began: float
+    args: Namespace,
+    paths: Paths,
+    dataset: Dataset,
+    device: torch.device,
+    curves: Curves,
+    group: Processes,
+    began: float,
 ) -> int:
     _log_start(args)
     for remark in dataset.remarks:
@@ -68,14 +97,14 @@ def _train_and_evaluate(
     model = args.model.from_args(args, dataset, graph).to_device(device)
     rows = Rows.of_split(dataset.train)
     rows = model.training_rows(Rows(**{**vars(rows), "context": model.context(dataset, "train")})).to(device)
-    evaluators = {split: make_evaluator(model, dataset, split, args) for split in ("dev", "test")}
+    evaluators = {split: make_evaluator(model, dataset, split, args, group) for split in ("dev", "test")}
     logging.info("#params: %d", sum(p.numel() for p in model.parameters()))
-    logging.info(summary.training_table(model, dataset, rows, args))
+    logging.info(summary.training_table(model, dataset, rows, args, group))
     if args.mode == "TopK":
         logging.info("Ranked: %s", evaluators["test"].ranks)
 
-    checkpoint = make_checkpoint(paths.checkpoint, args, dataset)
-    training = Training(model, rows, evaluators["dev"], evaluators["test"], args, checkpoint, curves.add)
+    checkpoint = make_checkpoint(paths.checkpoint, args, dataset, group)
+    training = Training(model, rows, evaluators["dev"], evaluators["test"], args, checkpoint, curves.add, group)
     _before(training, evaluators["test"], args, paths)
     seconds = {"start": perf_counter() - began}
     if args.train and any(p.requires_grad for p in model.parameters()):
@@ -92,15 +121,18 @@ def _train_and_evaluate(
         "parameters": sum(p.numel() for p in model.parameters()),
         "backend": summary.backend_name(device),
     }
-    write_results(paths.results, args, training.history, results, seconds, facts)
-    if args.plot:
+    if group.leads:
+        write_results(paths.results, args, training.history, results, seconds, facts)
+    if args.plot and group.leads:
         draw_curves(paths.drawing, training.history, paths.folder.name)
     logging.info("%s%s END: %s %s", os.linesep, "-" * 45, _now(), "-" * 45)
     return 130 if training.interrupted else 0
 
 
-def _device(args: Namespace) -> torch.device:
-    os.environ["CUDA_VISIBLE_DEVICES"] = args.gpu
+def _device(args: Namespace, group: Processes) -> torch.device:
+    """The CPU, or the GPU that is this process's among those that --gpu names, under torchrun by default all."""
+    if "gpu" in args.changed or not distributed.launched():
+        os.environ["CUDA_VISIBLE_DEVICES"] = args.gpu
     if args.gpu == "" or not torch.cuda.is_available():
         return torch.device("cpu")
     if not summary.use_reference():
@@ -108,6 +140,12 @@ def _device(args: Namespace) -> torch.device:
             ops._library.require_cuda_kernels()
         except RuntimeError as error:
             raise UserError(f"{error}; or give --gpu ''") from None
+    if group.local_rank >= torch.cuda.device_count():
+        raise UserError(
+            f"{group.local_size} processes on this machine need a GPU each, {torch.cuda.device_count()} are to be "
+            "seen: start fewer, or give --gpu ''"
+        )
+    torch.cuda.set_device(group.local_rank)
     return torch.device("cuda")
 
 
@@ -143,7 +181,8 @@ def _take_best(training: Training, paths: Paths) -> None:
     history = training.history
     best = history.best_epoch
     training.model.load_state_dict(training.best)
-    save_tensors(paths.weights, {**training.model.content(), "data": training.checkpoint.data})
+    if training.group.leads:
+        save_tensors(paths.weights, {**training.model.content(), "data": training.checkpoint.data})
     dev = format_metrics(history.dev[best - 1])
     logging.info("%sBest Iter(dev)=%5d\t dev=(%s) [%.1f s] ", os.linesep, best, dev, history.total_seconds)
 

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ DIGITS = 6
 
 def write_predictions(path: Path, evaluator: Evaluator, state: Any, sep: str) -> None:
     """One row a row of the evaluator, by `sep`, quoted where csv's rules ask for it. Lists are written `[3, 17]`; rows
-    keep their order: that of the split, or of ids where each user is ranked once.
+    keep their order: that of the split, or of ids where each user is ranked once. Of several processes the leader
+    writes.
 
     TopK: user_id, rec_items, rec_predictions, the best 100. Impression: user_id, pos_items, pos_predictions, neg_items,
     neg_predictions. CTR: user_id, item_id, pCTR, label.
@@ -39,6 +41,8 @@ def write_predictions(path: Path, evaluator: Evaluator, state: Any, sep: str) ->
         columns = {"user_id": users, **_list_columns(evaluator, state)}
     else:
         columns = {"user_id": users, **_top_columns(evaluator, state)}
+    if not evaluator.group.leads:
+        return
     text = io.StringIO()
     writer = csv.writer(text, delimiter=sep, lineterminator="\n")
     writer.writerow(columns)
@@ -54,7 +58,9 @@ def _top_columns(evaluator: Evaluator, state: Any) -> dict[str, list[str]]:
         kept = (values > -np.inf) | np.isnan(values)
         items += _lists(best.cpu().numpy(), kept)
         scores += _lists(values, kept)
-    return {"rec_items": items, "rec_predictions": scores}
+    columns = {"rec_items": items, "rec_predictions": scores}
+    parts, n_rows = evaluator.group.collect(columns), len(evaluator.rows)
+    return {name: list(chain.from_iterable(part[name] for part in parts))[:n_rows] for name in columns}
 
 
 def _list_columns(evaluator: ListEvaluator, state: Any) -> dict[str, list[str]]:

@@ -9,6 +9,7 @@ import torch
 
 from ans_fast import build_info
 from ans_fast.data import Dataset
+from ans_fast.distributed import Processes
 from ans_fast.models.base import Recommender
 from ans_fast.ops._backend import use_reference
 from ans_fast.training.batches import Rows
@@ -23,7 +24,7 @@ def arguments_table(args: Namespace) -> str:
     return _table("Arguments", "Values", {k: rows[k] for k in sorted(rows)})
 
 
-def training_table(model: Recommender, dataset: Dataset, rows: Rows, args: Namespace) -> str:
+def training_table(model: Recommender, dataset: Dataset, rows: Rows, args: Namespace, group: Processes) -> str:
     """Size of the data, work an epoch, and what it runs on."""
     n_parameters = sum(p.numel() for p in model.parameters())
     users, items = dataset.n_users - 1, dataset.n_items - 1
@@ -40,6 +41,7 @@ def training_table(model: Recommender, dataset: Dataset, rows: Rows, args: Names
             "parameters": f"{n_parameters:,}",
             "memory": f"{n_parameters * 16 / 2**20:,.1f} MiB for weights, gradients and Adam",
             "backend": backend_name(model.device),
+            **({"processes": str(group.size)} if group.size > 1 else {}),
         },
     )
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from ans_fast.distributed import ALONE, Processes
 from ans_fast.errors import UserError
 from ans_fast.tensor_files import FORMAT, check_tensors, load_tensors, save_tensors
 from ans_fast.training.optimizer import Optimizer, load_optimizer
@@ -31,15 +32,16 @@ class Checkpoint:
         path: the file.
         data: by what the training data are known again; see `check_data`.
         flags: settings that shape the weights.
+        group: of several processes the leader writes, when the leader's clock says so; all read.
     """
 
-    def __init__(self, path: Path, data: Facts, flags: Facts):
-        self.path, self.data, self.flags = path, data, flags
+    def __init__(self, path: Path, data: Facts, flags: Facts, group: Processes = ALONE):
+        self.path, self.data, self.flags, self.group = path, data, flags, group
         self._saved_at, self._cost = -float("inf"), 0.0
 
     def due(self) -> bool:
         """Whether enough time has passed that another write takes but SHARE_OF_TIME of it."""
-        return perf_counter() - self._saved_at > self._cost / SHARE_OF_TIME
+        return self.group.of_leader(perf_counter() - self._saved_at > self._cost / SHARE_OF_TIME)
 
     def save(self, model: Recommender, optimizer: Optimizer, kept: Mapping[str, Any]) -> None:
         """Writes the state after an epoch, atomically. kept: tensors, numbers and texts, in dicts and lists."""
@@ -54,7 +56,8 @@ class Checkpoint:
         }
         if model.device.type == "cuda":
             content["random_cuda"] = torch.cuda.get_rng_state(model.device)
-        save_tensors(self.path, content)
+        if self.group.leads:
+            save_tensors(self.path, content)
         self._saved_at = perf_counter()
         self._cost = self._saved_at - began
 

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from ans_fast import distributed
 from ans_fast.errors import UserError
 from ans_fast.training.batches import Rows, shuffled
 from ans_fast.training.optimizer import make_optimizer
+from ans_fast.training.shares import make_step
 from ans_fast.training.step import Step
 
 if TYPE_CHECKING:
@@ -80,7 +82,7 @@ def fit(
     if not any(parameter.requires_grad for parameter in model.parameters()):
         return []
     rows = Rows(*graph.clicks())
-    step, history = Step(model, make_optimizer(model, optimizer, lr, l2)), []
+    step, history = make_step(model, make_optimizer(model, optimizer, lr, l2), distributed.current()), []
     for epoch in _numbers(epochs, model.name, progress):
         try:
             history.append(train_epoch(step, rows, batch_size))

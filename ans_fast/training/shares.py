@@ -1,0 +1,63 @@
+"""A step that several processes take together, each with its share of the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ans_fast.distributed import Processes
+from ans_fast.training.batches import Rows
+from ans_fast.training.optimizer import Optimizer
+from ans_fast.training.step import Step
+
+if TYPE_CHECKING:
+    from ans_fast.models.base import Recommender
+
+
+def make_step(model: Recommender, optimizer: Optimizer, group: Processes) -> Step:
+    """What trains `model`: a step of this process alone, or of the group."""
+    return SharedStep(model, optimizer, group) if group.size > 1 else Step(model, optimizer)
+
+
+class SharedStep(Step):
+    """A step whose result is that of one process, to rounding.
+
+    Every process has the same batches and draws the same for them; its loss is that of its share of the rows. A loss
+    is a mean over rows, so that of the whole batch is the mean of the shares', weighed by their rows. Gradients and
+    losses are added up in one all-reduce.
+    """
+
+    def __init__(self, model: Recommender, optimizer: Optimizer, group: Processes):
+        super().__init__(model, optimizer)
+        self.group = group
+        self.parameters = [p for p in model.parameters() if p.requires_grad]
+
+    def __call__(self, batch: Rows, seeds: Sequence[Tensor]) -> Tensor:
+        self.optimizer.zero_grad()
+        share, weight = self._share(self.model.draw(batch, seeds))
+        loss, parts = self.model.loss(share, seeds)
+        (loss * weight).backward()
+        self.names = ("loss", *parts)
+        values = weight * torch.stack([value.detach() for value in (loss, *parts.values())])
+        self._add_up(values)
+        self.optimizer.step()
+        return values
+
+    def _share(self, batch: Rows) -> tuple[Rows, float]:
+        """This process's rows, and their share of the batch. Where there are fewer rows than processes, who has none
+        takes the first at weight 0, so that all do the same."""
+        begin, end = self.group.bounds(len(batch))[self.group.rank :][:2]
+        return (batch[begin:end] if end > begin else batch[:1]), (end - begin) / len(batch)
+
+    def _add_up(self, values: Tensor) -> None:
+        """Replaces the parameters' gradients, and the values, by their sums over the group."""
+        for parameter in self.parameters:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        tensors = [*(parameter.grad for parameter in self.parameters), values]
+        sums = self.group.sum_(torch.cat([tensor.flatten() for tensor in tensors]))
+        for tensor, total in zip(tensors, sums.split([tensor.numel() for tensor in tensors]), strict=True):
+            tensor.copy_(total.view_as(tensor))

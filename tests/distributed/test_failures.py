@@ -1,0 +1,63 @@
+"""A process that fails ends all, within seconds, with one line that says why."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.distributed.conftest import environment
+
+RUN = "-m ans_fast.run --path data --epoch 100000 --early_stop 0 --emb_size 8 --model_path weights.pt --gpu".split()
+RUN = [*RUN, "", "--log_file", "log.txt"]
+
+
+def ends_of(processes: list[subprocess.Popen]) -> tuple[list[int], str]:
+    """Statuses, and what all said on stderr."""
+    said = [process.communicate(timeout=30)[1] for process in processes]
+    return [process.returncode for process in processes], "".join(said)
+
+
+@pytest.fixture(autouse=True)
+def here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+
+
+def test_other_flags_are_told(launch: Callable):
+    statuses, said = ends_of(launch([*RUN, "--lr", "0.1"], [*RUN, "--lr", "0.2"]))
+    assert statuses == [2, 2]
+    assert said == (
+        "error: all processes must have the same data and flags, but rank 1 differs from rank 0: --lr 0.2, not 0.1\n"
+    )
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_killed_process_ends_all(launch: Callable, victim: int):
+    processes = launch([*RUN, "--model_name", "GRU4Rec"], [*RUN, "--model_name", "GRU4Rec"])
+    for line in processes[0].stdout:
+        if line.startswith("Epoch 1 "):
+            break
+    processes[victim].send_signal(signal.SIGKILL)
+    killed = time.monotonic()
+    statuses, said = ends_of(processes)
+    assert time.monotonic() - killed < 10
+    assert statuses[victim] == -signal.SIGKILL
+    assert statuses[1 - victim] == 2
+    assert said.startswith("error: another process of the group is lost, it was killed or broke off (")
+    assert said.count("\n") == 1
+
+
+def test_torchrun_shows_one_line_of_what_all_find():
+    """A loss that is not finite."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", *RUN]
+    flags = ["--model_name", "NeuMF", "--optimizer", "SGD", "--lr", "1e38", "--dataset", "small"]
+    ended = subprocess.run([*command, *flags], env=environment(), capture_output=True, text=True, timeout=60)
+    assert ended.returncode != 0
+    assert ended.stderr.count("error: the loss is not finite in epoch 1") == 1
+    assert ended.stderr.count("error: ") == 1
+    assert "Test Before Training" in ended.stdout

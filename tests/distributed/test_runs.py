@@ -1,0 +1,80 @@
+"""Runs in groups of processes give what one process gives."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from ans_fast.runner.main import run
+from ans_fast.tensor_files import load_tensors
+
+FLAGS = "--path data --gpu --random_seed 3 --epoch 2 --batch_size 499 --emb_size 9 --topk 5,10 --lr 0.01".split()
+FLAGS.insert(3, "")
+SIZES = [int(size) for size in os.environ.get("ANS_FAST_PROCESSES", "2").split(",")]
+RUNS = {  # SGD where gradients cancel, so that Adam would divide rounding by rounding
+    "GRU4Rec": "--model_name GRU4Rec --hidden_size 6",
+    "FPMC, all items": "--model_name FPMC --test_all 1",
+    "NeuMF": "--model_name NeuMF --num_neg 2 --optimizer SGD --lr 1",
+    "SLRCPlus": "--model_name SLRCPlus",
+    "ANS over NGCF": "--model_name ANS --base_model NGCF --n_layers 1 --noise_scale 0",
+}
+
+
+def flags_of(name: str, where: str) -> list[str]:
+    return [*FLAGS, *RUNS[name].split(), "--dataset", "small", "--model_path", f"{where}.pt", "--log_file", where]
+
+
+@pytest.fixture(scope="module", params=SIZES)
+def group(request: pytest.FixtureRequest, folder: Path, launch: Callable) -> str:
+    """All RUNS in groups of so many processes."""
+    size = request.param
+    jobs = [flags_of(name, f"{size} of {name}") for name in RUNS]
+    (folder / f"{size}.json").write_text(json.dumps(jobs))
+    processes = launch(*[["-m", "tests.distributed.worker", f"{size}.json"]] * size, cwd=folder)
+    said = [process.communicate(timeout=120) for process in processes]
+    assert [process.returncode for process in processes] == [0] * size, said
+    assert "Epoch 2" in said[0][0]
+    assert said[1:] == [("", "")] * (size - 1)
+    return f"{size} of "
+
+
+@pytest.fixture(scope="module")
+def alone(folder: Path) -> Callable[[str], str]:
+    """The same runs in this process, each once."""
+    done: set[str] = set()
+
+    def call(name: str) -> str:
+        if name not in done:
+            run(flags_of(name, f"1 of {name}"))
+            done.add(name)
+        return "1 of "
+
+    return call
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_results_are_those_of_one_process(
+    name: str, group: str, alone: Callable, folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(folder)
+    one, many = (Path(f"{which}{name}") for which in (alone(name), group))
+    results = [json.loads((path.with_name(path.name + ".d") / "results.json").read_text()) for path in (one, many)]
+    losses = [[epoch["loss"] for epoch in result["epochs"]] for result in results]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-6)
+    for split in ("dev", "test"):
+        assert results[1]["results"][split] == pytest.approx(results[0]["results"][split], abs=1e-6)
+        tables = [
+            pd.read_csv(next(path.with_name(path.name + ".d").glob(f"rec-*-{split}.csv")), sep="\t")
+            for path in (one, many)
+        ]
+        assert tables[0].user_id.equals(tables[1].user_id)
+    weights = [load_tensors(path.with_name(path.name + ".pt"))["weights"] for path in (one, many)]
+    assert weights[0].keys() == weights[1].keys()
+    for key, value in weights[0].items():
+        assert torch.allclose(weights[1][key], value, rtol=1e-3, atol=1e-4), key
