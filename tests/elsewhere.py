@@ -1,13 +1,14 @@
 """A device that is not the CPU, made of the CPU's memory: what a GPU would refuse fails here, without one.
 
 Its tensors say that they lie on `lazy`, hold real values, and compute as the CPU does. Reading a value, data-dependent
-shapes and moves work as on a GPU; an operator whose tensors lie in two places is an error.
+shapes and moves work as on a GPU; an operator whose tensors lie in two places is an error. Its random numbers are not
+the CPU's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -86,11 +87,22 @@ def _run(function: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
     device = kwargs.get("device")
     if device is not None:
         there, kwargs = torch.device(device) == ELSEWHERE, {**kwargs, "device": torch.device("cpu")}
-    out = function(*tree_map(_here, args), **tree_map(_here, kwargs))
+    with _other_generator() if there and torch.Tag.nondeterministic_seeded in function.tags else nullcontext():
+        out = function(*tree_map(_here, args), **tree_map(_here, kwargs))
     if not there:
         return out
     out = tree_map(lambda x: Elsewhere(x) if isinstance(x, Tensor) else x, out)
     return return_and_correct_aliasing(function, args, kwargs, out) if tensors else out
+
+
+@contextmanager
+def _other_generator() -> Iterator[None]:
+    state = torch.get_rng_state()
+    torch.manual_seed(0)
+    try:
+        yield
+    finally:
+        torch.set_rng_state(state)
 
 
 def _here(value: Any) -> Any:

@@ -32,6 +32,15 @@ def test_two_places_do_not_mix():
             there.numpy()
 
 
+def test_draws_other_numbers():
+    torch.manual_seed(5)
+    here = torch.rand(4)
+    torch.manual_seed(5)
+    with elsewhere():
+        assert torch.rand(4, device=ELSEWHERE).tolist() != here.tolist()
+        assert torch.equal(torch.rand(4), here)  # the CPU's own go on as if nothing had been drawn there
+
+
 def test_tells_what_is_made_on_the_cpu():
     with elsewhere() as made:
         torch.ones(2, device=ELSEWHERE)

@@ -104,8 +104,8 @@ class AutoCF(DotProduct):
 
     @property
     def seed_count(self) -> int:
-        """None: masks are drawn by torch."""
-        return 0
+        """For a mask's centres, its random nodes and its random pairs."""
+        return 3
 
     def draw(self, batch: Rows, seeds: Sequence[Tensor]) -> Rows:
         """The batch alone: clicks are contrasted with all nodes."""
@@ -115,7 +115,8 @@ class AutoCF(DotProduct):
         parts = {}
         if self._steps % FIX_STEPS == 0:
             scores = self._centre_scores()
-            self._masked = self._mask((scores.detach() + gumbel(scores)).topk(min(self.n_seeds, len(scores))).indices)
+            noisy = scores.detach() + gumbel(uniform(seeds[0], len(scores), scores.device))
+            self._masked = self._mask(noisy.topk(min(self.n_seeds, len(scores))).indices, seeds[1:])
             parts["centres"] = -scores.mean()
         self._steps += 1
         users, items = self._vectors(self._masked).split([self.graph.n_users, self.graph.n_items])
@@ -139,12 +140,12 @@ class AutoCF(DotProduct):
         root = self.graph.degrees.to(x.dtype).sqrt()[:, None]
         return root * ops.propagate(root * x, self.graph, 1)[:, 1]
 
-    def _mask(self, seeds: Tensor) -> Masked:
-        """Hides the clicks around nodes int64 [S]."""
+    def _mask(self, centres: Tensor, seeds: Sequence[Tensor]) -> Masked:
+        """Hides the clicks around nodes int64 [S]. seeds: two, int64 [1]."""
         n, n_users, device = self.graph.n_nodes, self.graph.n_users, self.graph.device
         users, items = self.graph.clicks()
         items = items + n_users
-        hidden = torch.zeros(n, dtype=torch.bool, device=device).index_fill(0, seeds, True)
+        hidden = torch.zeros(n, dtype=torch.bool, device=device).index_fill(0, centres, True)
         ring, left = hidden.clone(), torch.ones_like(users, dtype=torch.bool)
         for depth in range(self.mask_depth):
             touched = left & (ring[users] | ring[items])
@@ -154,9 +155,9 @@ class AutoCF(DotProduct):
                 ring[users[touched]] = ring[items[touched]] = True
                 hidden |= ring
         users, items, n_pairs = users[left], items[left], 2 * len(users)
-        hidden[torch.randint(n, (int(n * self.keep_rate),), device=device)] = True
+        hidden[(uniform(seeds[0], int(n * self.keep_rate), device).double() * n).long()] = True
         pool = hidden.nonzero()[:, 0]
-        pairs = pool[torch.randint(len(pool), (2, n_pairs), device=device)]
+        pairs = pool[(uniform(seeds[1], 2 * n_pairs, device).double() * len(pool)).long()].view(2, n_pairs)
         graph = BipartiteGraph(users, items - n_users, n_users, self.graph.n_items)
         return Masked(graph, Pairs.both_ways(torch.cat([users, pairs[0]]), torch.cat([items, pairs[1]]), n))
 
@@ -175,6 +176,11 @@ class AutoCF(DotProduct):
         return torch.cat([attend(query, key, value, pairs) for query, key, value in zip(*heads, strict=True)], 1)
 
 
-def gumbel(like: Tensor) -> Tensor:
-    """Standard Gumbel noise of the shape of `like`."""
-    return -(-torch.rand_like(like).clamp(min=1e-20).log()).clamp(min=1e-20).log()
+def uniform(seed: Tensor, n: int, device: torch.device) -> Tensor:
+    """float32 [n] of uniform draws on [0, 1), the same on every device. A block of the generator has four."""
+    return ops.ans_noise(seed, -(-n // 4), 4, device).flatten()[:n]
+
+
+def gumbel(uniform: Tensor) -> Tensor:
+    """Standard Gumbel noise of uniform draws."""
+    return -(-uniform.clamp(min=1e-20).log()).clamp(min=1e-20).log()

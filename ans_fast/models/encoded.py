@@ -147,7 +147,7 @@ class Encoded(DotProduct):
             return super().draw(batch, seeds)
         candidates = self.sampler(self.graph, batch.users, self.num_neg * self.n_candidates, seeds[0])
         n_hops = self.encoder.n_layers + 1 if self.hard.hop_by_hop else 1
-        drawn = self.hard.draw(batch.users, self.num_neg, n_hops)
+        drawn = self.hard.draw(batch.users, self.num_neg, n_hops, seeds[0])
         return replace(batch, neg_items=candidates, context={**batch.context, **drawn})
 
     def loss(self, batch: Rows, seeds: Sequence[Tensor]) -> tuple[Tensor, dict[str, Tensor]]:

@@ -31,7 +31,7 @@ class DENS(DNS):
         self.register_buffer("seen", torch.zeros((), dtype=torch.int64))  # clicks trained on
         self.rest = 1.0  # how much the whole counts in this step
 
-    def draw(self, users: Tensor, n_negatives: int, n_hops: int) -> dict[str, Tensor]:
+    def draw(self, users: Tensor, n_negatives: int, n_hops: int, seed: Tensor) -> dict[str, Tensor]:
         """Nothing; counts the clicks."""
         self.rest = max(0.0, 1 - int(self.seen) / max(self.warmup, 1))
         self.seen += len(users)

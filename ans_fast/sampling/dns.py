@@ -18,8 +18,9 @@ class DNS(nn.Module):
 
     hop_by_hop = False
 
-    def draw(self, users: Tensor, n_negatives: int, n_hops: int) -> dict[str, Tensor]:
-        """What a step draws for its clicks users int64 [B] beside candidates: tensors [B, …] by name."""
+    def draw(self, users: Tensor, n_negatives: int, n_hops: int, seed: Tensor) -> dict[str, Tensor]:
+        """What a step draws for its clicks users int64 [B] beside candidates, by the candidates' seed int64 [1]:
+        tensors [B, …] by name."""
         return {}
 
     def choose(self, u: Tensor, p: Tensor, item_hops: Tensor, candidates: Tensor) -> Tensor:

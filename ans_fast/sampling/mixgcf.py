@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ans_fast import ops
 from ans_fast.sampling.dns import DNS
 
 
@@ -18,8 +19,9 @@ class MixGCF(DNS):
 
     hop_by_hop = True
 
-    def draw(self, users: Tensor, n_negatives: int, n_hops: int) -> dict[str, Tensor]:
-        return {"mixed": torch.rand(len(users), n_negatives, n_hops, 1, device=users.device)}
+    def draw(self, users: Tensor, n_negatives: int, n_hops: int, seed: Tensor) -> dict[str, Tensor]:
+        share = ops.ans_noise(seed, len(users) * n_negatives, n_hops, users.device)
+        return {"mixed": share.view(len(users), n_negatives, n_hops, 1)}
 
     def negatives(self, p: Tensor, n: Tensor, drawn: dict[str, Tensor]) -> Tensor:
         return torch.lerp(n, p[:, None], drawn["mixed"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ans_fast import ops
 from ans_fast.graph import BipartiteGraph
 from ans_fast.sampling.uniform import Uniform
 
@@ -33,7 +34,8 @@ class Popularity(Uniform):
     def forward(self, graph: BipartiteGraph, users: Tensor, n: int, seed: Tensor) -> Tensor:
         """As Uniform; uniform where none of TRIES popular items is unclicked."""
         uniform = super().forward(graph, users, n, seed)
-        draws = torch.rand(*uniform.shape, TRIES, dtype=torch.float64, device=users.device) * self.ends[-1]
+        coarse, fine = ops.ans_noise(seed, uniform.numel(), 2 * TRIES, users.device).double().split(TRIES, 1)
+        draws = (coarse + fine * 2**-24).view(*uniform.shape, TRIES) * self.ends[-1]
         items = torch.searchsorted(self.ends, draws, right=True).clamp(max=self.n_items - 1)  # [B, n, TRIES]
         free = ~self._clicked(users, items) & (self.ends[-1] > 0)  # where nothing has clicks nothing is popular
         first = items.gather(2, free.byte().argmax(2, keepdim=True))[..., 0]

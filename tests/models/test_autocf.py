@@ -8,6 +8,7 @@ import torch
 from ans_fast import BipartiteGraph
 from ans_fast.errors import UserError
 from ans_fast.models import AutoCF
+from ans_fast.ops._seed import draw_seeds
 from tests.conftest import random_graph
 
 
@@ -29,20 +30,20 @@ def test_clicks_around_centres_are_hidden():
     torch.manual_seed(0)
     graph = random_graph(40, 50, 150)
     model = AutoCF(graph, keep_rate=0.0, mask_depth=1)
-    seeds = torch.tensor([3, 45])
-    masked = model._mask(seeds)
-    assert masked.graph.n_edges == graph.n_edges - int(graph.degrees[seeds].sum()) + int(
+    centres, seeds = torch.tensor([3, 45]), draw_seeds(2)
+    masked = model._mask(centres, seeds)
+    assert masked.graph.n_edges == graph.n_edges - int(graph.degrees[centres].sum()) + int(
         (graph.indices[graph.indptr[3] : graph.indptr[4]] == 45).sum()
     )
-    assert masked.graph.degrees[seeds].sum() == 0
-    assert AutoCF(graph, mask_depth=2)._mask(seeds).graph.n_edges < masked.graph.n_edges
+    assert masked.graph.degrees[centres].sum() == 0
+    assert AutoCF(graph, mask_depth=2)._mask(centres, seeds).graph.n_edges < masked.graph.n_edges
 
 
 def test_attention_is_its_formula():
     torch.manual_seed(0)
     graph = random_graph(6, 7, 15)
     model = AutoCF(graph, emb_size=4, n_heads=2)
-    pairs, x = model._mask(torch.tensor([2])).pairs, torch.randn(13, 4)
+    pairs, x = model._mask(torch.tensor([2]), draw_seeds(2)).pairs, torch.randn(13, 4)
     query, key, value = (x @ matrix for matrix in model.attention[0])
     expected = torch.zeros(13, 4)
     for node in range(13):

@@ -56,7 +56,7 @@ class There(TorchDispatchMode):
 
 @pytest.fixture(autouse=True)
 def every_device_has_kernels(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    for operator in ("ans_terms", "hardest_negatives", "propagate", "sample_negatives"):
+    for operator in ("ans_terms", "hardest_negatives", "noise", "propagate", "sample_negatives"):
         monkeypatch.setattr(sys.modules[f"ans_fast.ops.{operator}"], "check_kernels", lambda device: None)
 
 

@@ -81,7 +81,7 @@ def test_mixgcf_takes_each_hop_of_the_highest_scored_there(graph):
 def test_mixgcf_mixes_the_clicked_item_in(graph):
     made = LightGCN(graph, emb_size=8, negative_sampling="MixGCF")
     p, n = torch.zeros(5, 4, 8), torch.ones(5, 3, 4, 8)
-    share = 1 - made.hard.negatives(p, n, made.hard.draw(torch.arange(5), 3, 4))
+    share = 1 - made.hard.negatives(p, n, made.hard.draw(torch.arange(5), 3, 4, draw_seeds(1)[0]))
     assert (share == share[..., :1]).all()
     assert share.unique().numel() == 5 * 3 * 4
     assert 0 <= share.min() <= share.max() < 1
@@ -94,7 +94,7 @@ def test_dens_takes_what_its_gates_say(graph, warm):
     made = LightGCN(graph, emb_size=8, n_layers=2, negative_sampling="DENS", dens_warmup=4)
     made.hard.seen.fill_(int(warm * 4 * graph.n_edges))
     users, items, candidates = torch.arange(5), torch.arange(9, 14), torch.randint(0, 50, (5, 1, 6))
-    made.hard.draw(users, 1, 3)
+    made.hard.draw(users, 1, 3, draw_seeds(1)[0])
     chosen = made.hard.choose(*parts_of(made, users, items), candidates)
     hops, gates = made.hops(), made.hard.gates
     for b in range(5):
