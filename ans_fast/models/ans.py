@@ -16,8 +16,10 @@ from ans_fast.flag_types import layers, non_negative, size, switch
 from ans_fast.graph import BipartiteGraph
 from ans_fast.models import losses
 from ans_fast.models.dot_product import DotProduct
+from ans_fast.nn.columns import Columns
 from ans_fast.nn.encoders import ENCODERS
-from ans_fast.nn.gather import distinct, is_free_to_read, products, rows_at
+from ans_fast.nn.gather import rows_at
+from ans_fast.nn.hops import Hops, hops_of
 from ans_fast.nn.node_table import NodeTable
 from ans_fast.training.batches import Rows
 
@@ -84,8 +86,7 @@ class ANS(DotProduct):
         self.gamma, self.eps, self.noise_scale = gamma, eps, noise_scale
         self.reg_weight, self.require_pow, self.predict_with = reg_weight, require_pow, predict_with
         self.table = NodeTable(graph, emb_size, ("user_embedding.weight", "item_embedding.weight"))
-        for part in self.table.parts():
-            nn.init.xavier_uniform_(part)
+        self.table.xavier_uniform()
         if base_model not in ENCODERS:
             raise UserError(f"base_model must be one of {', '.join(ENCODERS)}, got {base_model!r}")
         self.base_model, self.base = base_model, ENCODERS[base_model](n_layers, emb_size)
@@ -137,7 +138,15 @@ class ANS(DotProduct):
         """What ranks: all hops of a node side by side [N, H · D], or only the first, [N, D], with "ego"."""
         if self.predict_with == "ego":
             return self.table.weight
-        return self.base(self.table.weight, self.graph).flatten(1)
+        return self._hops().flatten(1)
+
+    @property
+    def columns(self) -> Columns | None:
+        return self.table.columns
+
+    def _hops(self, nodes: Tensor | None = None) -> Tensor:
+        """The hops [R, H, D] of nodes int64 [R]; None: of all."""
+        return self.base(self.table.weight, self.graph, nodes)
 
     @property
     def seed_count(self) -> int:
@@ -166,7 +175,7 @@ class ANS(DotProduct):
             pairs = Pairs(batch.users[clicked], batch.items[clicked], batch.neg_items[clicked])
         else:
             pairs = pairs_of_lists(batch)
-        hops = self._hops_of(batch.users, batch.items, pairs.neg_items)
+        hops = hops_of(self.table, self._hops, self.graph, batch.users, batch.items, pairs.neg_items)
         loss, parts = self._pair_loss(hops, pairs, seeds[-1])
         if self.mode == "TopK":
             return loss, parts
@@ -175,17 +184,6 @@ class ANS(DotProduct):
         else:
             own = losses.list_loss(self.loss_n, hops.scores(batch.users, batch.items), batch.n_pos, batch.n_neg)
         return own + loss, {self.loss_n: own, **parts}
-
-    def _hops_of(self, users: Tensor, *items: Tensor) -> Hops:
-        """The hops of what a batch looks at: fewer to compute and to project than all, and a smaller gradient. On a GPU
-        those of all nodes, since counting distinct ids would wait for the device."""
-        graph, n_users = self.graph, self.graph.n_users
-        if not is_free_to_read(users):
-            return Hops(*self.base(self.table.weight, graph).split([n_users, graph.n_items]))
-        nodes, place = distinct(graph.n_nodes, users, *(ids + n_users for ids in items))
-        n_here = int((nodes < n_users).sum())
-        hops = self.base(self.table.weight, graph, nodes).split([n_here, len(nodes) - n_here])
-        return Hops(*hops, place[:n_users], place[n_users:] - n_here)
 
     def _pair_loss(self, hops: Hops, pairs: Pairs, seed: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """loss_ANS of the pairs, and its parts."""
@@ -239,27 +237,6 @@ class Pairs(NamedTuple):
     pos_items: Tensor
     neg_items: Tensor
     neg_count: Tensor | None = None
-
-
-class Hops(NamedTuple):
-    """The hops of some users [U, H, D] and items [I, H, D], and at which row each id's are: int64 [n_users], [n_items];
-    None: at its own."""
-
-    users: Tensor
-    items: Tensor
-    user_places: Tensor | None = None
-    item_places: Tensor | None = None
-
-    def user_rows(self, ids: Tensor) -> Tensor:
-        return ids if self.user_places is None else self.user_places[ids]
-
-    def item_rows(self, ids: Tensor) -> Tensor:
-        return ids if self.item_places is None else self.item_places[ids]
-
-    def scores(self, users: Tensor, items: Tensor) -> Tensor:
-        """users int64 [B], items int64 [B, C] -> [B, C], with gradients."""
-        u = rows_at(self.users.flatten(1), self.user_rows(users))
-        return products(u, rows_at(self.items.flatten(1), self.item_rows(items)))
 
 
 def pairs_of_lists(lists: Rows) -> Pairs:

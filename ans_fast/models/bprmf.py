@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import nn
-
 from ans_fast.graph import BipartiteGraph
 from ans_fast.models.encoded import Encoded
 from ans_fast.nn.encoders import BPRMFEncoder
@@ -26,4 +24,4 @@ class BPRMF(Encoded):
         super().__init__(graph, emb_size, **training)
         self.encoder = BPRMFEncoder(0, emb_size)
         self.table = NodeTable(graph, emb_size, ("u_embeddings.weight", "i_embeddings.weight"))
-        nn.init.normal_(self.table.weight, std=0.01)
+        self.table.normal(0.01)

@@ -6,13 +6,23 @@ import torch
 from torch import Tensor
 
 from ans_fast.models.base import Recommender
+from ans_fast.nn.columns import Columns
 from ans_fast.nn.gather import products, products_with_first, rows_at
 from ans_fast.nn.sparse import products_at
 from ans_fast.training.batches import Query
 
 
 class DotProduct(Recommender):
-    """A subclass gives `nodes`; everything else follows."""
+    """A subclass gives `nodes`; everything else follows.
+
+    Where processes hold the vectors' columns together (`nn.columns`), `nodes` and `precompute` are those that this
+    process holds, and all processes call `rows`, `forward` and `score` together.
+    """
+
+    @property
+    def columns(self) -> Columns | None:
+        """Which columns of the vectors this process holds; None: all."""
+        return None
 
     def nodes(self) -> Tensor:
         """The vectors of all nodes [N, K], users first, with gradients."""
@@ -30,10 +40,13 @@ class DotProduct(Recommender):
     @torch.no_grad()
     def score(self, state: tuple[Tensor, Tensor], query: Query) -> Tensor:
         users, items = state
-        users = users.index_select(0, query.users)
-        if query.items is None:
-            return users @ items.t()
-        return pair_scores(users, items, query.items)
+
+        def own(ids: Tensor, candidates: Tensor | None = None) -> Tensor:
+            vectors = users.index_select(0, ids)
+            return vectors @ items.t() if candidates is None else pair_scores(vectors, items, candidates)
+
+        ids = [query.users] if query.items is None else [query.users, query.items]
+        return own(*ids) if self.columns is None else self.columns.sums(own, *ids)
 
     def forward(self, users: Tensor, items: Tensor, context: dict[str, Tensor]) -> Tensor:
         # one gather from one table: its backward pass fills one gradient of the table's size, not two

@@ -17,8 +17,10 @@ from ans_fast.models import losses
 from ans_fast.models.ans import ANS
 from ans_fast.models.base import Recommender
 from ans_fast.models.dot_product import DotProduct
+from ans_fast.nn.columns import Columns
 from ans_fast.nn.encoders import Encoder
 from ans_fast.nn.gather import products, rows_at
+from ans_fast.nn.hops import Hops, hops_of
 from ans_fast.nn.node_table import NodeTable
 from ans_fast.sampling import DENS, DNS, MixGCF, Popularity
 from ans_fast.training.batches import Rows
@@ -131,15 +133,23 @@ class Encoded(DotProduct):
     def captures(self) -> bool:
         return self.encoder.captures and self.negative_sampling != "DENS"  # which looks at how far its warm-up is
 
-    def hops(self) -> Tensor:
-        """The vectors of all nodes hop by hop [N, H, D], with gradients."""
-        return self.encoder(self.table.weight, self.graph)
+    @property
+    def columns(self) -> Columns | None:
+        return self.table.columns
+
+    def hops(self, nodes: Tensor | None = None) -> Tensor:
+        """The vectors of nodes int64 [R], or of all, hop by hop [R, H, D], with gradients."""
+        return self.encoder(self.table.weight, self.graph, nodes)
+
+    def _means(self, nodes: Tensor | None = None) -> Tensor:
+        """The same with the vectors that rank as their one hop [R, 1, D]."""
+        return self.encoder.mean(self.table.weight, self.graph, nodes)[:, None]
 
     def nodes(self) -> Tensor:
         return self.encoder.mean(self.table.weight, self.graph)
 
     def rows(self, ids: Tensor) -> Tensor:
-        return self.encoder.mean(self.table.weight, self.graph, ids)
+        return self.table.rows(lambda nodes: self.encoder.mean(self.table.weight, self.graph, nodes), ids)
 
     def draw(self, batch: Rows, seeds: Sequence[Tensor]) -> Rows:
         """Where negatives are the hardest of several, neg_items are the candidates, each negative's side by side."""
@@ -153,7 +163,8 @@ class Encoded(DotProduct):
     def loss(self, batch: Rows, seeds: Sequence[Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         if self.hard is None:
             return super().loss(batch, seeds)
-        hops = self.hops() if self.hard.hop_by_hop else self.nodes()[:, None]
+        encode = self.hops if self.hard.hop_by_hop else self._means
+        hops = hops_of(self.table, encode, self.graph, batch.users, batch.items, batch.neg_items)
         u, p, n = self._rows(hops, batch.users, batch.items, batch.neg_items)
         n = self.hard.negatives(p, n, batch.context)
         loss = losses.top_k_bpr(products(u.mean(1), torch.cat([p[:, None], n], 1).mean(2)))
@@ -162,16 +173,17 @@ class Encoded(DotProduct):
             return loss, {}
         return loss + own, {"bpr": loss, self.negative_sampling: own}
 
-    def _rows(self, hops: Tensor, users: Tensor, items: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _rows(self, hops: Hops, users: Tensor, items: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The rows of clicks users int64 [B], items int64 [B] and of the negatives chosen for them of candidates
         int64 [B, K · M], with gradients: [B, H, D], [B, H, D] and [B, K, H, D]."""
-        n_users, n_hops = self.graph.n_users, hops.shape[1]
+        users, items = hops.user_rows(users), hops.item_rows(items)
+        n_users, n_hops = len(hops.users), hops.both.shape[1]
         with torch.no_grad():
-            item_hops = hops[n_users:]
-            u, p = hops.index_select(0, users), item_hops.index_select(0, items)
-            chosen = self.hard.choose(u, p, item_hops, candidates.view(len(users), self.num_neg, -1))
+            u, p = hops.users.index_select(0, users), hops.items.index_select(0, items)
+            candidates = hops.item_rows(candidates).view(len(users), self.num_neg, -1)
+            chosen = self.hard.choose(u, p, hops.items, candidates)
         # one gather from one table: its backward pass fills one gradient of the table's size
         nodes = torch.stack([users, items + n_users], 1)[..., None].expand(-1, -1, n_hops)
         nodes = torch.cat([nodes, chosen + n_users], 1)  # [B, 2 + K, H]
-        rows = rows_at(hops.flatten(0, 1), nodes * n_hops + torch.arange(n_hops, device=nodes.device))
+        rows = rows_at(hops.both.flatten(0, 1), nodes * n_hops + torch.arange(n_hops, device=nodes.device))
         return rows[:, 0], rows[:, 1], rows[:, 2:]

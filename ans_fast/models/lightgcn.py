@@ -5,8 +5,6 @@ from __future__ import annotations
 from argparse import _ArgumentGroup
 from typing import Any
 
-from torch import nn
-
 from ans_fast.flag_types import layers
 from ans_fast.graph import BipartiteGraph
 from ans_fast.models.encoded import Encoded
@@ -32,8 +30,7 @@ class LightGCN(Encoded):
         self.encoder = LightGCNEncoder(n_layers, emb_size)
         names = ("encoder.embedding_dict.user_emb", "encoder.embedding_dict.item_emb")
         self.table = NodeTable(graph, emb_size, names)
-        for part in self.table.parts():
-            nn.init.xavier_uniform_(part)
+        self.table.xavier_uniform()
 
     @classmethod
     def add_arguments(cls, group: _ArgumentGroup) -> None:
