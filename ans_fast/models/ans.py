@@ -102,7 +102,6 @@ class ANS(DotProduct):
         )
         group.add_argument("--base_model", choices=tuple(ENCODERS), default="LightGCN", help="what makes the vectors")
         cls.add_loss_arguments(group)
-        group.set_defaults(**cls.DEFAULTS)
 
     @staticmethod
     def add_loss_arguments(group: _ArgumentGroup) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -51,6 +50,7 @@ class Recommender(nn.Module):
     modes: ClassVar[tuple[str, ...]] = ("TopK", "Impression", "CTR")
     log_args: ClassVar[tuple[str, ...]] = ()  # flags that the log's name holds, as ReChorus has them
     log_changes: ClassVar[tuple[str, ...]] = ()  # flags that it holds where they are not at their default
+    DEFAULTS: ClassVar[dict[str, Any]] = {}  # its own defaults of flags that all models have
     collapse_hint: ClassVar[str] = "lower --l2 or --lr"
     captures: bool = False
 
@@ -80,20 +80,9 @@ class Recommender(nn.Module):
         """Adds the model's own flags, by ReChorus's names and with its defaults."""
 
     @classmethod
-    def defaults(cls, args: Namespace) -> dict[str, Any]:
-        """Defaults that other flags change, by name; `args` has all flags, with their usual defaults."""
-        return {}
-
-    @classmethod
-    def log_flags(cls, args: Namespace) -> tuple[str, ...]:
-        """The flags whose values the log's name holds: runs that differ in them have files of their own."""
-        return (*cls.log_args, *(name for name in cls.log_changes if name in args.changed))
-
-    @classmethod
-    def from_args(cls, args: Namespace, dataset: Dataset, graph: BipartiteGraph) -> Recommender:
-        """The model that the flags describe: flags whose names are arguments of __init__ go there."""
-        names = storage.option_names(cls)
-        return cls(graph, **{name: getattr(args, name) for name in names if hasattr(args, name)})
+    def from_data(cls, dataset: Dataset, graph: BipartiteGraph, **options: Any) -> Recommender:
+        """The model with `options`, arguments of __init__, and what it takes from the data set besides its graph."""
+        return cls(graph, **options)
 
     def context(self, dataset: Dataset, split: str) -> dict[str, Tensor]:
         """Further tensors [R, …] that each row of "train", "dev" or "test" brings along in Rows and Query."""

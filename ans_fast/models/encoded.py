@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from argparse import Namespace, _ArgumentGroup
+from argparse import _ArgumentGroup
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,7 +15,6 @@ from ans_fast.flag_types import draws, non_negative, positive_int, size
 from ans_fast.graph import BipartiteGraph
 from ans_fast.models import losses
 from ans_fast.models.ans import ANS
-from ans_fast.models.base import Recommender
 from ans_fast.models.dot_product import DotProduct
 from ans_fast.nn.columns import Columns
 from ans_fast.nn.encoders import Encoder
@@ -24,9 +23,6 @@ from ans_fast.nn.hops import Hops, hops_of
 from ans_fast.nn.node_table import NodeTable
 from ans_fast.sampling import DENS, DNS, MixGCF, Popularity
 from ans_fast.training.batches import Rows
-
-if TYPE_CHECKING:
-    from ans_fast.data import Dataset
 
 SAMPLINGS = {  # choices, and the flags that they look at
     "uniform": (),
@@ -109,25 +105,6 @@ class Encoded(DotProduct):
         group.add_argument("--dens_gamma", type=non_negative, default=0.3, help="weight of DENS's tasks for its gates")
         group.add_argument("--dens_warmup", type=positive_int, default=100, help="epochs until DENS is at its hardest")
         ANS.add_loss_arguments(group)
-
-    @classmethod
-    def defaults(cls, args: Namespace) -> dict[str, Any]:
-        return ANS.DEFAULTS if args.negative_sampling == "ANS" else {}
-
-    @classmethod
-    def log_flags(cls, args: Namespace) -> tuple[str, ...]:
-        names, sampling = super().log_flags(args), args.negative_sampling
-        if sampling == "uniform":
-            return names  # as ReChorus has them
-        own = ANS.log_flags(args) if sampling == "ANS" else SAMPLINGS[sampling]
-        own = [name for name in own if hasattr(args, name)]  # all but n_layers of ANS over BPRMF
-        return tuple(dict.fromkeys((*names, "negative_sampling", *own)))
-
-    @classmethod
-    def from_args(cls, args: Namespace, dataset: Dataset, graph: BipartiteGraph) -> Recommender:
-        if args.negative_sampling == "ANS":
-            return ANS.from_args(Namespace(**vars(args), base_model=cls.name), dataset, graph)
-        return super().from_args(args, dataset, graph)
 
     @property
     def captures(self) -> bool:

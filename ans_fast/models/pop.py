@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -31,9 +30,9 @@ class POP(Recommender):
         self.register_buffer("popularity", graph.degrees[graph.n_users :].float())
 
     @classmethod
-    def from_args(cls, args: Namespace, dataset: Dataset, graph: BipartiteGraph) -> POP:
+    def from_data(cls, dataset: Dataset, graph: BipartiteGraph, **options: Any) -> POP:
         """Counts every click, where the graph counts every pair once."""
-        model = super().from_args(args, dataset, graph)
+        model = super().from_data(dataset, graph, **options)
         clicks = torch.tensor(dataset.clicks.items)
         model.popularity = torch.bincount(clicks, minlength=dataset.n_items).float().to(graph.device)
         return model

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from argparse import Namespace, _ArgumentGroup
+from argparse import _ArgumentGroup
 from typing import Any
 
 import torch
@@ -40,6 +40,7 @@ class SLRCPlus(Sequential):
 
     Args:
         graph: who clicked what. emb_size: D. time_scalar: the unit of Δ, in the data's unit of time.
+        category_col: the column of item_meta.csv that `from_data` reads the categories from.
         categories: int64 [n_items], by which items share parameters; None: each has its own.
         pairs, kinds: the relations, as `relation_pairs` gives them.
         training: see Sequential.
@@ -54,13 +55,14 @@ class SLRCPlus(Sequential):
         graph: BipartiteGraph,
         emb_size: int = 64,
         time_scalar: int = 60 * 60 * 24 * 100,
+        category_col: str = "",
         categories: Tensor | None = None,
         pairs: Tensor | None = None,
         kinds: Tensor | None = None,
         **training: Any,
     ):
         super().__init__(graph, **training)
-        self.emb_size, self.time_scalar = emb_size, time_scalar
+        self.emb_size, self.time_scalar, self.category_col = emb_size, time_scalar, category_col
         if categories is None:
             categories = torch.arange(graph.n_items)
         if pairs is None or kinds is None:
@@ -102,11 +104,11 @@ class SLRCPlus(Sequential):
         super().add_arguments(group)
 
     @classmethod
-    def from_args(cls, args: Namespace, dataset: Dataset, graph: BipartiteGraph) -> SLRCPlus:
-        args = Namespace(**vars(args))
-        args.pairs, args.kinds = relation_pairs(dataset)
-        args.categories = item_categories(dataset, args.category_col) if args.category_col else None
-        return super().from_args(args, dataset, graph)
+    def from_data(cls, dataset: Dataset, graph: BipartiteGraph, **options: Any) -> SLRCPlus:
+        pairs, kinds = relation_pairs(dataset)
+        column = options.get("category_col")
+        categories = item_categories(dataset, column) if column else None
+        return super().from_data(dataset, graph, categories=categories, pairs=pairs, kinds=kinds, **options)
 
     def context(self, dataset: Dataset, split: str) -> dict[str, Tensor]:
         """Adds the ages for the items that a row is known to be scored with, the row's own first."""

@@ -28,6 +28,7 @@ from ans_fast.flag_types import (
 )
 from ans_fast.models import MODULES, by_name
 from ans_fast.models.losses import LOSSES
+from ans_fast.runner.choice import Choice
 from ans_fast.runner.metrics import METRICS, Metric
 from ans_fast.training.optimizer import OPTIMIZERS
 
@@ -42,8 +43,9 @@ IDLE = ("num_workers", "pin_memory", "buffer")  # ReChorus's flags that have not
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
-    """All flags as attributes; also model (the class), mode ("TopK", …), metrics and ks as lists, main_metric filled in
-    with its cut-off main_k, idle (given flags without effect) and changed (flags not at their default). Raises
+    """All flags as attributes; also model (the class that they choose), options (what they say of its arguments),
+    log_flags (those whose values the log's name holds), mode ("TopK", …), metrics and ks as lists, main_metric filled
+    in with its cut-off main_k, idle (given flags without effect) and changed (flags not at their default). Raises
     UserError; --help prints and exits.
     """
     first = Parser(add_help=False)
@@ -58,13 +60,15 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 
     parser = build_parser(model, mode)
     args, unknown = parser.parse_known_args(argv)
-    parser.set_defaults(**model.defaults(args))
+    choice = Choice.of(model, args)
+    parser.set_defaults(**choice.model.DEFAULTS)
     args, _ = parser.parse_known_args(argv)
     if unknown:
         _refuse(unknown[0], parser, f"{model.name} in {mode} mode")
     usual = parser.parse_args([])
     args.changed = tuple(name for name, value in vars(args).items() if value != getattr(usual, name))
-    args.model, args.mode = model, mode
+    args.model, args.mode = choice.model, mode
+    args.options, args.log_flags = choice.options(args), choice.log_flags(args)
     args.idle = [name for name in IDLE if getattr(args, name) is not None]
     _read_metrics(args)
     return args
@@ -84,6 +88,7 @@ def build_parser(model: type, mode: str) -> argparse.ArgumentParser:
     _add_runner(parser.add_argument_group("training and evaluation"), mode)
     _add_model(parser.add_argument_group("every model"), mode)
     model.add_arguments(parser.add_argument_group(model.name))
+    parser.set_defaults(**model.DEFAULTS)
     return parser
 
 

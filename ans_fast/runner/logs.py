@@ -69,7 +69,7 @@ class Paths:
 def run_name(args: argparse.Namespace) -> str:
     """`{model}{mode}__{dataset}__{seed}__lr={lr}__l2={l2}__…`, as ReChorus names it; what it lacks follows."""
     parts = [args.model_name + args.model_mode, args.dataset, str(args.random_seed)]
-    parts += [f"{name}={getattr(args, name)}" for name in ("lr", "l2", *args.model.log_flags(args))]
+    parts += [f"{name}={getattr(args, name)}" for name in ("lr", "l2", *args.log_flags)]
     return "__".join(parts).replace(" ", "__").replace("/", "_")
 
 

@@ -93,8 +93,7 @@ def _train_and_evaluate(
     for remark in dataset.remarks:
         logging.info(remark)
     graph = BipartiteGraph(dataset.clicks.users, dataset.clicks.items, dataset.n_users, dataset.n_items)
-    args.first_item = 1
-    model = args.model.from_args(args, dataset, graph).to_device(device)
+    model = args.model.from_data(dataset, graph, first_item=1, **args.options).to_device(device)
     rows = Rows.of_split(dataset.train)
     rows = model.training_rows(Rows(**{**vars(rows), "context": model.context(dataset, "train")})).to(device)
     evaluators = {split: make_evaluator(model, dataset, split, args, group) for split in ("dev", "test")}

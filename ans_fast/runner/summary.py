@@ -14,7 +14,7 @@ from ans_fast.models.base import Recommender
 from ans_fast.ops._backend import use_reference
 from ans_fast.training.batches import Rows
 
-HIDDEN = {"model", "mode", "metrics", "ks", "main_k", "idle", "changed", "metric", "topk"}
+HIDDEN = {"model", "options", "log_flags", "mode", "metrics", "ks", "main_k", "idle", "changed", "metric", "topk"}
 
 
 def arguments_table(args: Namespace) -> str:

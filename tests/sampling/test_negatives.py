@@ -140,8 +140,8 @@ def test_hard_choices_are_saved_and_loaded(graph, sampling, tmp_path):
 @pytest.mark.parametrize("model", ["BPRMF", "LightGCN"])
 def test_ans_is_trained_over_the_model(graph, model):
     args = parse(["--model_name", model, "--negative_sampling", "ANS", "--emb_size", "8", "--gamma", "0.02"])
-    made = args.model.from_args(args, None, graph)
-    assert isinstance(made, ANS)
+    made = args.model.from_data(None, graph, **args.options)
+    assert args.model is type(made) is ANS
     assert (made.base_model, made.emb_size, made.gamma) == (model, 8, 0.02)
     assert (made.num_neg, args.l2) == (2, 1e-5)
 
