@@ -59,12 +59,4 @@ inline void check_graph(const Tensor& indptr, const Tensor& indices, int64_t n_n
   check_type(indices, "indices", ScalarType::Int, "int32");
 }
 
-// A seed kept in an int64 tensor of one element on the CPU.
-inline uint64_t cpu_seed(const Tensor& seed) {
-  check_type(seed, "seed", ScalarType::Long, "int64");
-  if (seed.numel() != 1 || !seed.is_cpu()) fail("seed must be one int64 on the CPU, got ", shape_text(seed));
-  check_address(seed, "seed");
-  return static_cast<uint64_t>(*seed.const_data_ptr<int64_t>());
-}
-
 }  // namespace ans

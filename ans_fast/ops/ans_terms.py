@@ -126,17 +126,22 @@ def _check_ranges(
     check_ids("neg_items", neg_items, item_hops.shape[0])
 
 
+def _dtype_of_sums(rows: Tensor) -> torch.dtype:
+    """float32 of 16-bit rows, else the rows' own."""
+    return torch.promote_types(rows.dtype, torch.float32)
+
+
 @register_fake("ans_terms_forward")
 def _(user_hops: Tensor, *inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
     users, neg_items = inputs[5], inputs[7]
     pairs, hops, negatives = users.shape[0], user_hops.shape[1], neg_items.shape[1]
-    sums = user_hops.new_empty(0, dtype=torch.promote_types(user_hops.dtype, torch.float32))  # float32 of 16-bit rows
+    sums = user_hops.new_empty(0, dtype=_dtype_of_sums(user_hops))
     return sums.new_empty(4), users.new_empty(pairs, hops), sums.new_empty(pairs, hops, 3, negatives)
 
 
 @register_fake("ans_terms_backward")
-def _(grad_terms: Tensor, *inputs: Any) -> tuple[Tensor, ...]:
-    return tuple(torch.empty_like(tensor) for tensor in inputs[:6])
+def _(*inputs: Any) -> tuple[Tensor, ...]:
+    return tuple(torch.empty_like(tensor, dtype=_dtype_of_sums(tensor)) for tensor in inputs[:6])
 
 
 def _save(ctx: Any, inputs: tuple, output: tuple) -> None:
@@ -154,12 +159,12 @@ def _backward(ctx: Any, grad_terms: Tensor | None, *_: Any) -> tuple:
     refuse_tangents("the gradient of ans_terms", grad_terms)
     *tensors, neg_count, seed, selected, saved = ctx.saved_tensors
     gradients = torch.ops.ans_fast.ans_terms_backward(
-        grad_terms.contiguous(),
         *tensors,
         neg_count,
         ctx.eps,
         ctx.noise_scale,
         seed,
+        grad_terms.contiguous(),
         selected,
         saved,
         torch.are_deterministic_algorithms_enabled(),

@@ -5,25 +5,6 @@
 
 namespace ans {
 
-// B pairs, M negatives a pair at most, H hops, D values a row. All tables are contiguous. T: what tables hold; Sum: what
-// is computed with.
-template <typename T, typename Sum, typename Seed>
-struct AnsInputs {
-  const T* user_hops;        // [n_users, H, D]
-  const T* item_hops;        // [n_items, H, D]
-  const T* user_gate;        // [B, H, D]
-  const T* item_gate;        // [n_items, H, D]
-  const T* margin_weight;    // [D]
-  const T* margin_bias;      // [1]
-  const int64_t* users;      // [B]
-  const int64_t* pos_items;  // [B]
-  const int64_t* neg_items;  // [B, M]
-  const int64_t* neg_count;  // [B], or null: M everywhere
-  int64_t n_users, n_items, n_pairs, n_negatives, n_hops, dim;
-  Sum eps, noise_scale;
-  Seed seed;
-};
-
 // A graph's rows of neighbours, and the factors that scale them.
 struct GraphView {
   const int64_t* indptr;   // [n_nodes + 1]

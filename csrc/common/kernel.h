@@ -50,6 +50,11 @@ ANS_INLINE uint64_t value_of(const Seed& seed) {
   return seed.address ? static_cast<uint64_t>(*seed.address) : seed.value;
 }
 
+// Ids ascending, and where each stood; null: not wanted.
+struct SortedIds {
+  const int64_t *ids, *order;
+};
+
 // Stands for an item where there is none to give: no index at all, so that nobody takes it for one.
 constexpr int64_t kNoItem = INT64_MAX;
 

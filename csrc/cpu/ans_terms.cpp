@@ -2,7 +2,7 @@
 // u, p, their gate and the margin) and by item (for n and its gate). Both backward passes recompute the gates, and draw
 // noise for the selected negatives alone. Every sum has one owner and a fixed order: no atomics, and the same bits at any
 // number of threads.
-#include "cpu/ans_terms.h"
+#include "ops/ans_terms.h"
 
 #include <math.h>
 
@@ -19,8 +19,8 @@ namespace {
 constexpr int64_t kAhead = 2;  // negatives between the one at work and the one whose rows are fetched
 
 template <typename T>
-inline T dot(const T* a, const T* b, int64_t dim) {
-  return sum_columns<T>(dim, [&](auto kind, int64_t d) {
+inline Sum<T> dot(const T* a, const T* b, int64_t dim) {
+  return sum_columns<Sum<T>>(dim, [&](auto kind, int64_t d) {
     using V = decltype(kind);
     return load<V>(a + d) * load<V>(b + d);
   });
@@ -33,13 +33,13 @@ struct Rows {
 };
 
 template <typename T>
-inline Rows<T> rows_of(const AnsTermsArgs<T>& a, int64_t pair, int64_t hop, int64_t negative) {
+inline Rows<T> rows_of(const AnsInputs<T>& a, int64_t pair, int64_t hop, int64_t negative) {
   const int64_t row = a.n_hops * a.dim, at = hop * a.dim, item = a.neg_items[pair * a.n_negatives + negative];
   return {a.user_hops + a.users[pair] * row + at, a.item_hops + a.pos_items[pair] * row + at,
           a.item_hops + item * row + at, a.user_gate + pair * row + at, a.item_gate + item * row + at};
 }
 
-// The same for V: T or Pack<T>.
+// The same for V: Sum<T> or a pack of them.
 template <typename V>
 struct Elements {
   V u, p, n, user_gate, item_gate;
@@ -69,18 +69,18 @@ inline void prefetch_pair(const Rows<T>& rows, int64_t dim) {
 }
 
 template <typename T>
-inline RowSums<T> forward_row(const Rows<T>& rows, const T* w, const T* r, int64_t dim) {
-  RowSums<Pack<T>> packs = {};
-  RowSums<T> rest = {};
-  for_columns<T>(dim, [&](auto kind, int64_t d) {
+inline RowSums<Sum<T>> forward_row(const Rows<T>& rows, const T* w, const Sum<T>* r, int64_t dim) {
+  RowSums<Pack<Sum<T>>> packs = {};
+  RowSums<Sum<T>> rest = {};
+  for_columns<Sum<T>>(dim, [&](auto kind, int64_t d) {
     using V = decltype(kind);
     const Elements<V> e(rows, d);
     const RowSums<V> sums = forward_element(e.u, e.p, e.n, e.user_gate, e.item_gate, load<V>(w + d), load<V>(r + d));
-    if constexpr (std::is_same_v<V, T>) add(rest, sums);
+    if constexpr (std::is_same_v<V, Sum<T>>) add(rest, sums);
     else add(packs, sums);
   });
-  add(rest, RowSums<T>{sum(packs.score), sum(packs.contrast), sum(packs.distance), sum(packs.orthogonality),
-                       sum(packs.margin), sum(packs.noise), sum(packs.noise_square)});
+  add(rest, RowSums<Sum<T>>{sum(packs.score), sum(packs.contrast), sum(packs.distance), sum(packs.orthogonality),
+                            sum(packs.margin), sum(packs.noise), sum(packs.noise_square)});
   return rest;
 }
 
@@ -96,9 +96,9 @@ ANS_PACKED SelectedWeights<V> broadcast(const SelectedWeights<T>& weight) {
 
 // Gradients to u, p and the user's gate.
 template <typename T>
-inline void backward_pair_row(const Rows<T>& rows, const RowWeights<T>& weight, int64_t dim, T* grad_u, T* grad_p,
-                              T* grad_gate) {
-  for_columns<T>(dim, [&](auto kind, int64_t d) {
+inline void backward_pair_row(const Rows<T>& rows, const RowWeights<Sum<T>>& weight, int64_t dim, Sum<T>* grad_u,
+                              Sum<T>* grad_p, Sum<T>* grad_gate) {
+  for_columns<Sum<T>>(dim, [&](auto kind, int64_t d) {
     using V = decltype(kind);
     const Elements<V> e(rows, d);
     const RowGradient<V> gradient = backward_element(e.u, e.p, e.n, e.gate(), broadcast<V>(weight));
@@ -110,8 +110,9 @@ inline void backward_pair_row(const Rows<T>& rows, const RowWeights<T>& weight, 
 
 // Gradients to n and the item's gate.
 template <typename T>
-inline void backward_item_row(const Rows<T>& rows, const RowWeights<T>& weight, int64_t dim, T* grad_n, T* grad_gate) {
-  for_columns<T>(dim, [&](auto kind, int64_t d) {
+inline void backward_item_row(const Rows<T>& rows, const RowWeights<Sum<T>>& weight, int64_t dim, Sum<T>* grad_n,
+                              Sum<T>* grad_gate) {
+  for_columns<Sum<T>>(dim, [&](auto kind, int64_t d) {
     using V = decltype(kind);
     const Elements<V> e(rows, d);
     const RowGradient<V> gradient = backward_element(e.u, e.p, e.n, e.gate(), broadcast<V>(weight));
@@ -122,9 +123,9 @@ inline void backward_item_row(const Rows<T>& rows, const RowWeights<T>& weight, 
 
 // What the selected negative adds to u, p, the user's gate and the margin's weight.
 template <typename T>
-inline void selected_pair_row(const Rows<T>& rows, const T* w, const T* r, const SelectedWeights<T>& weight,
-                              int64_t dim, T* grad_u, T* grad_p, T* grad_gate, T* grad_w) {
-  for_columns<T>(dim, [&](auto kind, int64_t d) {
+inline void selected_pair_row(const Rows<T>& rows, const T* w, const Sum<T>* r, const SelectedWeights<Sum<T>>& weight,
+                              int64_t dim, Sum<T>* grad_u, Sum<T>* grad_p, Sum<T>* grad_gate, Sum<T>* grad_w) {
+  for_columns<Sum<T>>(dim, [&](auto kind, int64_t d) {
     using V = decltype(kind);
     const Elements<V> e(rows, d);
     const V gate = e.gate(), noise = noise_element(e.p, e.n, gate, load<V>(r + d));
@@ -140,9 +141,9 @@ inline void selected_pair_row(const Rows<T>& rows, const T* w, const T* r, const
 
 // What being selected adds to n and its gate.
 template <typename T>
-inline void selected_item_row(const Rows<T>& rows, const T* w, const SelectedWeights<T>& weight, int64_t dim,
-                              T* grad_n, T* grad_gate) {
-  for_columns<T>(dim, [&](auto kind, int64_t d) {
+inline void selected_item_row(const Rows<T>& rows, const T* w, const SelectedWeights<Sum<T>>& weight, int64_t dim,
+                              Sum<T>* grad_n, Sum<T>* grad_gate) {
+  for_columns<Sum<T>>(dim, [&](auto kind, int64_t d) {
     using V = decltype(kind);
     const Elements<V> e(rows, d);
     const SelectedGradient<V> gradient =
@@ -169,37 +170,51 @@ inline Softmax<T> softmax_of(const T* __restrict__ z, int64_t size) {
 }
 
 template <typename T>
-inline int64_t count_of(const AnsTermsArgs<T>& a, int64_t pair) {
+inline int64_t count_of(const AnsInputs<T>& a, int64_t pair) {
   return a.neg_count == nullptr ? a.n_negatives : a.neg_count[pair];
 }
 
 template <typename T>
-inline int64_t noise_row(const AnsTermsArgs<T>& a, int64_t pair, int64_t hop, int64_t negative) {
+inline int64_t noise_row(const AnsInputs<T>& a, int64_t pair, int64_t hop, int64_t negative) {
   return (pair * a.n_negatives + negative) * a.n_hops + hop;
 }
 
 template <typename T>
-inline T* scratch_of_thread(const AnsTermsArgs<T>& a) {
-  return a.thread_scratch + omp_get_thread_num() * thread_scratch_size<T>(a.n_negatives, a.n_hops, a.dim);
+inline int count_threads(const AnsInputs<T>& a, const Threads& threads) {
+  return threads_for(threads, a.n_pairs * a.n_negatives * a.n_hops * a.dim, 1 << 14);
 }
+
+// Scratch of each thread: sums of M rows, a row of noise, and a line so that threads share none.
+template <typename T>
+struct ThreadScratch {
+  Sum<T>* data;
+  int64_t size;
+
+  ThreadScratch(const AnsInputs<T>& a, const Memory& memory, int n_threads)
+      : size(5 * a.n_negatives + 3 * a.n_hops + a.dim + 64 / static_cast<int64_t>(sizeof(Sum<T>))) {
+    data = take<Sum<T>>(memory, n_threads * size);
+  }
+  Sum<T>* mine() const { return data + omp_get_thread_num() * size; }
+};
 
 // --- Forward ---------------------------------------------------------------------------------------------------------
 
 template <typename T>
-inline void forward_pair(const AnsTermsForwardArgs<T>& a, int64_t pair, T* scratch) {
+inline void forward_pair(const AnsForwardArgs<T>& a, uint64_t seed, int64_t pair, Sum<T>* scratch, double* terms) {
+  using S = Sum<T>;
   const int64_t count = count_of(a, pair), n_negatives = a.n_negatives, n_hops = a.n_hops, dim = a.dim;
-  const T bias = *a.margin_bias, eps = a.eps, noise_scale = a.noise_scale;
-  T *margin = scratch, *noise = margin + n_negatives, *noise_square = noise + n_negatives;
-  T *score = noise_square + n_negatives, *choice = score + n_negatives, *r = choice + n_negatives;
-  T difference = 0;
+  const S bias = load<S>(a.margin_bias), eps = a.eps, noise_scale = a.noise_scale;
+  S *margin = scratch, *noise = margin + n_negatives, *noise_square = noise + n_negatives;
+  S *score = noise_square + n_negatives, *choice = score + n_negatives, *r = choice + n_negatives;
+  S difference = 0;
   double sns = 0, distances = 0, orthogonalities = 0;
   for (int64_t hop = 0; hop < n_hops; ++hop) {
-    T *contrast = a.saved + (pair * n_hops + hop) * 3 * n_negatives, *distance = contrast + n_negatives,
+    S *contrast = a.saved + (pair * n_hops + hop) * 3 * n_negatives, *distance = contrast + n_negatives,
       *orthogonality = distance + n_negatives;
     for (int64_t m = 0; m < count; ++m) {
       if (m + kAhead < count) prefetch_negative(rows_of(a, pair, hop, m + kAhead), dim);
-      draw_noise(a.seed, noise_row(a, pair, hop, m), dim, r);
-      const RowSums<T> sums = forward_row(rows_of(a, pair, hop, m), a.margin_weight, r, dim);
+      draw_noise(seed, noise_row(a, pair, hop, m), dim, r);
+      const RowSums<S> sums = forward_row(rows_of(a, pair, hop, m), a.margin_weight, r, dim);
       contrast[m] = sums.contrast;
       distance[m] = sums.distance;
       orthogonality[m] = sums.orthogonality;
@@ -213,11 +228,11 @@ inline void forward_pair(const AnsTermsForwardArgs<T>& a, int64_t pair, T* scrat
     clear(orthogonality + count, n_negatives - count);
 
     // The scalars of all negatives at once; `score` becomes u·n'.
-    T distance_sum = 0, orthogonality_sum = 0;
+    S distance_sum = 0, orthogonality_sum = 0;
 #pragma omp simd reduction(+ : distance_sum, orthogonality_sum)
     for (int64_t m = 0; m < count; ++m) {
-      const RowSums<T> sums = {score[m], 0, 0, 0, margin[m], noise[m], noise_square[m]};
-      const RowScalars<T> scalars = row_scalars(sums, bias, eps, noise_scale);
+      const RowSums<S> sums = {score[m], 0, 0, 0, margin[m], noise[m], noise_square[m]};
+      const RowScalars<S> scalars = row_scalars(sums, bias, eps, noise_scale);
       choice[m] = scalars.choice;
       score[m] += scalars.gain;
       distance[m] = sqrt(distance[m]);
@@ -225,18 +240,17 @@ inline void forward_pair(const AnsTermsForwardArgs<T>& a, int64_t pair, T* scrat
       distance_sum += distance[m];
       orthogonality_sum += orthogonality[m];
     }
-    Hardest<T, Nothing> hardest = no_hardest(static_cast<T>(-INFINITY), count);
+    Hardest<S, Nothing> hardest = no_hardest(static_cast<S>(-INFINITY), count);
     for (int64_t m = 0; m < count; ++m) take(hardest, choice[m], m, {});
     const int64_t selected = hardest.id < count ? hardest.id : 0;
     a.selected[pair * n_hops + hop] = selected;
-    const Softmax<T> softmax = softmax_of(contrast, count);
+    const Softmax<S> softmax = softmax_of(contrast, count);
     sns += log_one_plus_sum(softmax.largest, softmax.sum);
     distances += distance_sum;
     orthogonalities += orthogonality_sum;
     const Rows<T> rows = rows_of(a, pair, hop, 0);
     difference += dot(rows.u, rows.p, dim) - score[selected];
   }
-  double* terms = a.pair_terms + 4 * pair;
   terms[0] = bpr_of(difference).value;
   terms[1] = sns / static_cast<double>(n_hops);
   terms[2] = distances / static_cast<double>(count * n_hops);
@@ -244,73 +258,94 @@ inline void forward_pair(const AnsTermsForwardArgs<T>& a, int64_t pair, T* scrat
 }
 
 template <typename T>
-void forward(const AnsTermsForwardArgs<T>& a) {
-#pragma omp parallel for schedule(dynamic, 8) num_threads(a.n_threads)
-  for (int64_t pair = 0; pair < a.n_pairs; ++pair) forward_pair(a, pair, scratch_of_thread(a));
+void forward(const AnsForwardArgs<T>& a, const Threads& threads) {
+  const int n_threads = count_threads(a, threads);
+  const ThreadScratch<T> scratch(a, threads.memory, n_threads);
+  double* const pair_terms = take<double>(threads.memory, 4 * a.n_pairs);
+  const uint64_t seed = value_of(a.seed);
+#pragma omp parallel for schedule(dynamic, 8) num_threads(n_threads)
+  for (int64_t pair = 0; pair < a.n_pairs; ++pair) forward_pair(a, seed, pair, scratch.mine(), pair_terms + 4 * pair);
   double sums[4] = {0, 0, 0, 0};
   for (int64_t pair = 0; pair < a.n_pairs; ++pair)
-    for (int term = 0; term < 4; ++term) sums[term] += a.pair_terms[4 * pair + term];
+    for (int term = 0; term < 4; ++term) sums[term] += pair_terms[4 * pair + term];
   for (int term = 0; term < 4; ++term)
-    a.terms[term] = static_cast<T>(a.n_pairs == 0 ? 0 : sums[term] / static_cast<double>(a.n_pairs));
+    a.terms[term] = static_cast<Sum<T>>(a.n_pairs == 0 ? 0 : sums[term] / static_cast<double>(a.n_pairs));
 }
 
 // --- Backward --------------------------------------------------------------------------------------------------------
 
+// What passes hand on to those that follow.
 template <typename T>
-inline void backward_pair(const AnsTermsBackwardArgs<T>& a, int64_t pair, T* grad_u, T* scratch) {
+struct Between {
+  Sum<T>* row_weights;       // [B, M, H, 3]
+  Sum<T>* selected_weights;  // [B, H, 2]
+  Sum<T>* grad_positive;     // [B, H, D]
+  Sum<T>* pair_margin;       // [B, D + 1]: a pair's share of the margin layer's gradients
+
+  Between(const AnsInputs<T>& a, const Memory& memory)
+      : row_weights(take<Sum<T>>(memory, a.n_pairs * a.n_negatives * a.n_hops * 3)),
+        selected_weights(take<Sum<T>>(memory, a.n_pairs * a.n_hops * 2)),
+        grad_positive(take<Sum<T>>(memory, a.n_pairs * a.n_hops * a.dim)),
+        pair_margin(take<Sum<T>>(memory, a.n_pairs * (a.dim + 1))) {}
+};
+
+template <typename T>
+inline void backward_pair(const AnsBackwardArgs<T>& a, const Between<T>& between, uint64_t seed, int64_t pair,
+                          Sum<T>* grad_u, Sum<T>* scratch) {
+  using S = Sum<T>;
   const int64_t count = count_of(a, pair), n_negatives = a.n_negatives, n_hops = a.n_hops, dim = a.dim;
-  const T bias = *a.margin_bias, pairs = static_cast<T>(a.n_pairs), hops = static_cast<T>(n_hops);
-  T *weight = scratch, *hop_sums = weight + n_negatives, *r = hop_sums + 3 * n_hops;
-  T* grad_p = a.grad_positive + pair * n_hops * dim;
-  T* grad_gate = a.grad_user_gate + pair * n_hops * dim;
-  T* grad_w = a.pair_margin + pair * (dim + 1);
+  const S bias = load<S>(a.margin_bias), pairs = static_cast<S>(a.n_pairs), hops = static_cast<S>(n_hops);
+  S *weight = scratch, *hop_sums = weight + n_negatives, *r = hop_sums + 3 * n_hops;
+  S* grad_p = between.grad_positive + pair * n_hops * dim;
+  S* grad_gate = a.grad_user_gate + pair * n_hops * dim;
+  S* grad_w = between.pair_margin + pair * (dim + 1);
   clear(grad_p, n_hops * dim);
   clear(grad_gate, n_hops * dim);
   clear(grad_w, dim + 1);
 
   // The selected rows' sums again, for the slope of −log σ(u·p − u·n') and of the margin.
-  T difference = 0;
+  S difference = 0;
   for (int64_t hop = 0; hop < n_hops; ++hop) {
     const int64_t m = a.selected[pair * n_hops + hop];
     const Rows<T> rows = rows_of(a, pair, hop, m);
-    draw_noise(a.seed, noise_row(a, pair, hop, m), dim, r);
-    const RowSums<T> sums = forward_row(rows, a.margin_weight, r, dim);
+    draw_noise(seed, noise_row(a, pair, hop, m), dim, r);
+    const RowSums<S> sums = forward_row(rows, a.margin_weight, r, dim);
     difference += dot(rows.u, rows.p, dim) - sums.score - row_scalars(sums, bias, a.eps, a.noise_scale).gain;
-    T* kept = hop_sums + 3 * hop;
+    S* kept = hop_sums + 3 * hop;
     kept[0] = sums.margin;
     kept[1] = sums.noise;
     kept[2] = sums.noise_square;
   }
-  const T slope = bpr_of(difference).slope * a.grad_terms[0] / pairs;
+  const S slope = bpr_of(difference).slope * a.grad_terms[0] / pairs;
 
-  const T distance_weight = a.grad_terms[2] / (pairs * static_cast<T>(count) * hops);
-  const T orthogonality_weight = a.grad_terms[3] / (pairs * static_cast<T>(count));
+  const S distance_weight = a.grad_terms[2] / (pairs * static_cast<S>(count) * hops);
+  const S orthogonality_weight = a.grad_terms[3] / (pairs * static_cast<S>(count));
   for (int64_t hop = 0; hop < n_hops; ++hop) {
-    const T *contrast = a.saved + (pair * n_hops + hop) * 3 * n_negatives, *distance = contrast + n_negatives,
+    const S *contrast = a.saved + (pair * n_hops + hop) * 3 * n_negatives, *distance = contrast + n_negatives,
             *orthogonality = distance + n_negatives;
-    const Softmax<T> softmax = softmax_of(contrast, count);
-    const T sns_weight = a.grad_terms[1] / (pairs * hops) / (fast_exp(-softmax.largest) + softmax.sum);
+    const Softmax<S> softmax = softmax_of(contrast, count);
+    const S sns_weight = a.grad_terms[1] / (pairs * hops) / (fast_exp(-softmax.largest) + softmax.sum);
     const int64_t at = hop * dim;
 #pragma omp simd
     for (int64_t m = 0; m < count; ++m) weight[m] = sns_weight * fast_exp(contrast[m] - softmax.largest);
     for (int64_t m = 0; m < count; ++m) {
       if (m + kAhead < count) prefetch_negative(rows_of(a, pair, hop, m + kAhead), dim);
-      const RowWeights<T> weights = {weight[m], over_norm(distance_weight, distance[m]),
+      const RowWeights<S> weights = {weight[m], over_norm(distance_weight, distance[m]),
                                      over_norm(orthogonality_weight, orthogonality[m])};
-      T* kept = a.row_weights + 3 * noise_row(a, pair, hop, m);
+      S* kept = between.row_weights + 3 * noise_row(a, pair, hop, m);
       kept[0] = weights.contrast;
       kept[1] = weights.distance;
       kept[2] = weights.orthogonality;
       backward_pair_row(rows_of(a, pair, hop, m), weights, dim, grad_u + at, grad_p + at, grad_gate + at);
     }
     const int64_t m = a.selected[pair * n_hops + hop];
-    const T* sums = hop_sums + 3 * hop;
-    const SelectedWeights<T> weights =
-        selected_weights(RowSums<T>{0, 0, 0, 0, sums[0], sums[1], sums[2]}, bias, a.noise_scale, -slope);
-    T* kept = a.selected_weights + 2 * (pair * n_hops + hop);
+    const S* sums = hop_sums + 3 * hop;
+    const SelectedWeights<S> weights =
+        selected_weights(RowSums<S>{0, 0, 0, 0, sums[0], sums[1], sums[2]}, bias, a.noise_scale, -slope);
+    S* kept = between.selected_weights + 2 * (pair * n_hops + hop);
     kept[0] = weights.score;
     kept[1] = weights.margin;
-    draw_noise(a.seed, noise_row(a, pair, hop, m), dim, r);
+    draw_noise(seed, noise_row(a, pair, hop, m), dim, r);
     selected_pair_row(rows_of(a, pair, hop, m), a.margin_weight, r, weights, dim, grad_u + at, grad_p + at,
                       grad_gate + at, grad_w);
     grad_w[dim] += weights.margin;
@@ -319,65 +354,81 @@ inline void backward_pair(const AnsTermsBackwardArgs<T>& a, int64_t pair, T* gra
 
 // Fetches the rows of `next`, the negative that follows, meanwhile.
 template <typename T>
-inline void backward_negative(const AnsTermsBackwardArgs<T>& a, int64_t entry, int64_t next, T* grad_n, T* grad_gate) {
+inline void backward_negative(const AnsBackwardArgs<T>& a, const Between<T>& between, int64_t entry, int64_t next,
+                              Sum<T>* grad_n, Sum<T>* grad_gate) {
+  using S = Sum<T>;
   const int64_t pair = entry / a.n_negatives, m = entry % a.n_negatives;
   for (int64_t hop = 0; hop < a.n_hops; ++hop) {
     const Rows<T> rows = rows_of(a, pair, hop, m);
     prefetch_pair(rows_of(a, next / a.n_negatives, hop, next % a.n_negatives), a.dim);
-    const T* kept = a.row_weights + 3 * (entry * a.n_hops + hop);
+    const S* kept = between.row_weights + 3 * (entry * a.n_hops + hop);
     const int64_t at = hop * a.dim;
-    backward_item_row(rows, RowWeights<T>{kept[0], kept[1], kept[2]}, a.dim, grad_n + at, grad_gate + at);
+    backward_item_row(rows, RowWeights<S>{kept[0], kept[1], kept[2]}, a.dim, grad_n + at, grad_gate + at);
     if (a.selected[pair * a.n_hops + hop] != m) continue;
-    const T* selected = a.selected_weights + 2 * (pair * a.n_hops + hop);
-    selected_item_row(rows, a.margin_weight, SelectedWeights<T>{selected[0], selected[1], 0}, a.dim, grad_n + at,
+    const S* selected = between.selected_weights + 2 * (pair * a.n_hops + hop);
+    selected_item_row(rows, a.margin_weight, SelectedWeights<S>{selected[0], selected[1], 0}, a.dim, grad_n + at,
                       grad_gate + at);
   }
 }
 
+// Members of groups, as groups.h has them.
+struct Groups {
+  int64_t n_groups;
+  int64_t *start, *order;
+
+  Groups(const Memory& memory, int64_t n_groups, int64_t n_members)
+      : n_groups(n_groups), start(take<int64_t>(memory, n_groups + 2)), order(take<int64_t>(memory, n_members)) {}
+};
+
 template <typename T>
-void backward(const AnsTermsBackwardArgs<T>& a) {
+void backward(const AnsBackwardArgs<T>& a, const Threads& threads) {
+  using S = Sum<T>;
   const int64_t row = a.n_hops * a.dim, dim = a.dim, n_entries = a.n_pairs * a.n_negatives;
-  group_by(a.user_start, a.user_order, a.n_users, [&](auto member) {
+  const int n_threads = count_threads(a, threads);
+  const ThreadScratch<T> scratch(a, threads.memory, n_threads);
+  const Between<T> between(a, threads.memory);
+  const uint64_t seed = value_of(a.seed);
+  // The pairs by user; and by item the negatives (b · M + m), then the positives (B · M + b).
+  const Groups users(threads.memory, a.n_users, a.n_pairs), items(threads.memory, a.n_items, n_entries + a.n_pairs);
+  group_by(users.start, users.order, users.n_groups, [&](auto member) {
     for (int64_t pair = 0; pair < a.n_pairs; ++pair) member(pair, a.users[pair]);
   });
-  group_by(a.item_start, a.item_order, a.n_items, [&](auto member) {
+  group_by(items.start, items.order, items.n_groups, [&](auto member) {
     for (int64_t pair = 0; pair < a.n_pairs; ++pair)
       for (int64_t m = 0, count = count_of(a, pair), at = pair * a.n_negatives; m < count; ++m)
         member(at + m, a.neg_items[at + m]);
     for (int64_t pair = 0; pair < a.n_pairs; ++pair) member(n_entries + pair, a.pos_items[pair]);
   });
 
-  for_each_group(a.user_start, a.n_users, a.n_threads, [&](int64_t user) {
-    T* grad_u = a.grad_user_hops + user * row;
+  for_each_group(users.start, users.n_groups, n_threads, [&](int64_t user) {
+    S* grad_u = a.grad_user_hops + user * row;
     clear(grad_u, row);
-    for (int64_t at = a.user_start[user]; at < a.user_start[user + 1]; ++at)
-      backward_pair(a, a.user_order[at], grad_u, scratch_of_thread(a));
+    for (int64_t at = users.start[user]; at < users.start[user + 1]; ++at)
+      backward_pair(a, between, seed, users.order[at], grad_u, scratch.mine());
   });
-  const int64_t n_members = a.item_start[a.n_items];
-  for_each_group(a.item_start, a.n_items, a.n_threads, [&](int64_t item) {
-    T *grad_n = a.grad_item_hops + item * row, *grad_gate = a.grad_item_gate + item * row;
+  const int64_t n_members = items.start[items.n_groups];
+  for_each_group(items.start, items.n_groups, n_threads, [&](int64_t item) {
+    S *grad_n = a.grad_item_hops + item * row, *grad_gate = a.grad_item_gate + item * row;
     clear(grad_n, row);
     clear(grad_gate, row);
-    for (int64_t at = a.item_start[item]; at < a.item_start[item + 1]; ++at) {
-      const int64_t entry = a.item_order[at], next = a.item_order[at + 1 < n_members ? at + 1 : at];
-      if (entry < n_entries) backward_negative(a, entry, next < n_entries ? next : entry, grad_n, grad_gate);
-      else add(grad_n, a.grad_positive + (entry - n_entries) * row, row);
+    for (int64_t at = items.start[item]; at < items.start[item + 1]; ++at) {
+      const int64_t entry = items.order[at], next = items.order[at + 1 < n_members ? at + 1 : at];
+      if (entry < n_entries) backward_negative(a, between, entry, next < n_entries ? next : entry, grad_n, grad_gate);
+      else add(grad_n, between.grad_positive + (entry - n_entries) * row, row);
     }
   });
 
   clear(a.grad_margin_weight, dim);
   *a.grad_margin_bias = 0;
   for (int64_t pair = 0; pair < a.n_pairs; ++pair) {
-    add(a.grad_margin_weight, a.pair_margin + pair * (dim + 1), dim);
-    *a.grad_margin_bias += a.pair_margin[pair * (dim + 1) + dim];
+    add(a.grad_margin_weight, between.pair_margin + pair * (dim + 1), dim);
+    *a.grad_margin_bias += between.pair_margin[pair * (dim + 1) + dim];
   }
 }
 
 }  // namespace
 
-void ANS_ENTRY(ans_terms_forward_float)(const ForwardFloatArgs& args) { forward(args); }
-void ANS_ENTRY(ans_terms_forward_double)(const ForwardDoubleArgs& args) { forward(args); }
-void ANS_ENTRY(ans_terms_backward_float)(const BackwardFloatArgs& args) { backward(args); }
-void ANS_ENTRY(ans_terms_backward_double)(const BackwardDoubleArgs& args) { backward(args); }
+ANS_DEFINE_ROW_KERNEL(ans_terms_forward, AnsForwardArgs, forward)
+ANS_DEFINE_ROW_KERNEL(ans_terms_backward, AnsBackwardArgs, backward)
 
 }  // namespace ans::cpu

@@ -7,8 +7,8 @@
 
 #include "common/ans_row.h"
 #include "common/philox.h"
-#include "cuda/ans_terms.h"
 #include "cuda/team.h"
+#include "ops/ans_terms.h"
 
 namespace ans::cuda {
 
@@ -44,7 +44,7 @@ struct Task {
 };
 
 template <typename T>
-__device__ __forceinline__ Task task_at(const AnsTermsArgs<T>& a, int64_t index) {
+__device__ __forceinline__ Task task_at(const AnsInputs<T>& a, int64_t index) {
   Task task;
   task.pair = quotient(index, a.n_hops);
   task.hop = index - task.pair * a.n_hops;
@@ -61,12 +61,12 @@ __device__ __forceinline__ Task task_at(const AnsTermsArgs<T>& a, int64_t index)
 
 // Where a row of a [?, H, D] table begins.
 template <typename T>
-__device__ __forceinline__ int64_t offset_of(const AnsTermsArgs<T>& a, int64_t id, int64_t hop) {
+__device__ __forceinline__ int64_t offset_of(const AnsInputs<T>& a, int64_t id, int64_t hop) {
   return (id * a.n_hops + hop) * a.dim;
 }
 
 template <typename T>
-__device__ __forceinline__ uint64_t noise_row(const AnsTermsArgs<T>& a, const Task& task, int64_t m) {
+__device__ __forceinline__ uint64_t noise_row(const AnsInputs<T>& a, const Task& task, int64_t m) {
   return static_cast<uint64_t>((task.pair * a.n_negatives + m) * a.n_hops + task.hop);
 }
 
@@ -76,7 +76,7 @@ struct PairRows {
 };
 
 template <typename R, typename T>
-__device__ __forceinline__ PairRows load_pair(const AnsTermsArgs<T>& a, const Task& task, int lane, int dim) {
+__device__ __forceinline__ PairRows load_pair(const AnsInputs<T>& a, const Task& task, int lane, int dim) {
   PairRows rows;
   R::load(a.user_hops + offset_of(a, task.user, task.hop), lane, dim, rows.u);
   R::load(a.item_hops + offset_of(a, task.positive, task.hop), lane, dim, rows.p);
@@ -92,7 +92,7 @@ struct NegativeRows {
 };
 
 template <typename R, typename T>
-__device__ __forceinline__ NegativeRows load_negative(const AnsTermsArgs<T>& a, const Task& task, int64_t m, int lane,
+__device__ __forceinline__ NegativeRows load_negative(const AnsInputs<T>& a, const Task& task, int64_t m, int lane,
                                                       int dim) {
   NegativeRows rows;
   rows.sound = true;

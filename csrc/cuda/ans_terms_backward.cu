@@ -6,12 +6,22 @@
 namespace ans::cuda {
 namespace {
 
+// The arguments, and scratch.
 template <typename T>
-__device__ __forceinline__ bool is_deterministic(const AnsBackwardArgs<T>& a) { return a.hop_weights != nullptr; }
+struct Backward : AnsBackwardArgs<T> {
+  float4* hop_sums = nullptr;  // [B, H]
+  float* margins = nullptr;    // [units, D + 1]: each one's share of the margin layer's gradients
+  // Of the deterministic path.
+  float4* hop_weights = nullptr;                     // [B, H]
+  float *pair_user = nullptr, *pair_item = nullptr;  // [B, H, D]: what pairs give their user's and their positive's rows
+};
+
+template <typename T>
+__device__ __forceinline__ bool is_deterministic(const Backward<T>& a) { return a.hop_weights != nullptr; }
 
 // What the selected negative of each (pair, hop) adds up to: (u·p − u·n', margin, noise, noise_square). One team each.
 template <typename T, typename R>
-__global__ void __launch_bounds__(kThreads, 4) selected_kernel(const AnsBackwardArgs<T> a) {
+__global__ void __launch_bounds__(kThreads, 4) selected_kernel(const Backward<T> a) {
   constexpr int kTeam = R::kTeamSize, kTeams = kThreads / kTeam;
   const int lane = static_cast<int>(threadIdx.x) % kTeam, dim = static_cast<int>(a.dim);
   const int64_t n_tasks = a.n_pairs * a.n_hops;
@@ -46,7 +56,7 @@ struct HopWeights {
 
 // The weights of a (pair, hop) that do not depend on other hops' selected negatives, nor on who is selected.
 template <typename T>
-__device__ __forceinline__ HopWeights weights_of_count(const AnsBackwardArgs<T>& a, const Task& task) {
+__device__ __forceinline__ HopWeights weights_of_count(const Backward<T>& a, const Task& task) {
   const float pairs = static_cast<float>(a.n_pairs), hops = static_cast<float>(a.n_hops);
   const float each = 1.0f / (pairs * static_cast<float>(task.count));
   HopWeights weights = {};
@@ -58,7 +68,7 @@ __device__ __forceinline__ HopWeights weights_of_count(const AnsBackwardArgs<T>&
 
 // All lanes of a warp call this for the same task.
 template <typename T>
-__device__ __forceinline__ HopWeights weights_of(const AnsBackwardArgs<T>& a, const Task& task, int64_t index) {
+__device__ __forceinline__ HopWeights weights_of(const Backward<T>& a, const Task& task, int64_t index) {
   HopWeights weights = weights_of_count(a, task);
   float difference = 0.0f;
   for (int64_t hop = 0; hop < a.n_hops; ++hop) difference += __ldg(&a.hop_sums[task.pair * a.n_hops + hop].x);
@@ -77,7 +87,7 @@ __device__ __forceinline__ HopWeights weights_of(const AnsBackwardArgs<T>& a, co
 
 // The weights of one negative, from what the forward pass saved of it.
 template <typename T>
-__device__ __forceinline__ RowWeights<float> row_weights(const AnsBackwardArgs<T>& a, const HopWeights& weights,
+__device__ __forceinline__ RowWeights<float> row_weights(const Backward<T>& a, const HopWeights& weights,
                                                          int64_t index, int64_t m) {
   const float* saved = a.saved + index * 3 * a.n_negatives + m;
   return {weights.sns * fast_exp(__ldg(saved) - weights.log_sum),
@@ -92,7 +102,7 @@ struct PairGradient {
 
 // What every negative gives: to the pair's gradients and, unless the deterministic path does that later, to the item's.
 template <typename T, typename R>
-__device__ __forceinline__ void backward_row(const AnsBackwardArgs<T>& a, const Task& task,
+__device__ __forceinline__ void backward_row(const Backward<T>& a, const Task& task,
                                              const RowWeights<float>& weights, const PairRows& pair,
                                              const NegativeRows& negative, int lane, int dim, PairGradient& grad) {
   using F = typename R::Float;
@@ -123,7 +133,7 @@ __device__ __forceinline__ void backward_row(const AnsBackwardArgs<T>& a, const 
 
 // What the chosen one gives beyond that, and to the margin layer. A lane always adds to its own columns of `margin`.
 template <typename T, typename R>
-__device__ __forceinline__ void chosen_row(const AnsBackwardArgs<T>& a, const Task& task,
+__device__ __forceinline__ void chosen_row(const Backward<T>& a, const Task& task,
                                            const SelectedWeights<float>& weights, const PairRows& pair,
                                            const NegativeRows& negative, uint64_t seed, int64_t m, int lane, int dim,
                                            PairGradient& grad, float* margin) {
@@ -177,7 +187,7 @@ constexpr int kBackwardBlocks = R::kIsFull && R::kTeamSize < kWarp ? 4 : 3;
 #endif
 
 template <typename T, typename R>
-__global__ void __launch_bounds__(kThreads, kBackwardBlocks<R>) backward_kernel(const AnsBackwardArgs<T> a) {
+__global__ void __launch_bounds__(kThreads, kBackwardBlocks<R>) backward_kernel(const Backward<T> a) {
   using F = typename R::Float;
   using U = Unit<R::kTeamSize>;
   const int lane = U::lane(), team = U::team(), dim = static_cast<int>(a.dim);
@@ -230,9 +240,9 @@ __global__ void __launch_bounds__(kThreads, kBackwardBlocks<R>) backward_kernel(
   for (int i = static_cast<int>(threadIdx.x) % U::kSize; i <= dim; i += U::kSize) margins[i] = margin[i];
 }
 
-// The deterministic path's second pass: the first team of an item's entries in neg_sorted goes through them all.
+// The deterministic path's second pass: the first team of an item's entries in sorted_neg_items goes through them all.
 template <typename T, typename R>
-__global__ void __launch_bounds__(kThreads, 4) item_kernel(const AnsBackwardArgs<T> a) {
+__global__ void __launch_bounds__(kThreads, 4) item_kernel(const Backward<T> a) {
   using F = typename R::Float;
   constexpr int kTeam = R::kTeamSize;
   const int lane = static_cast<int>(threadIdx.x) % kTeam, dim = static_cast<int>(a.dim);
@@ -240,16 +250,16 @@ __global__ void __launch_bounds__(kThreads, 4) item_kernel(const AnsBackwardArgs
   const int64_t index = blockIdx.x * static_cast<int64_t>(kThreads / kTeam) + threadIdx.x / kTeam;
   const int64_t first = index / a.n_hops, hop = index % a.n_hops;
   if (first >= n_entries) return;
-  const int64_t item = __ldg(a.neg_sorted + first);
-  if (item < 0 || item >= a.n_items || (first > 0 && __ldg(a.neg_sorted + first - 1) == item)) return;
+  const int64_t item = __ldg(a.sorted_neg_items.ids + first);
+  if (item < 0 || item >= a.n_items || (first > 0 && __ldg(a.sorted_neg_items.ids + first - 1) == item)) return;
 
   const int64_t at = offset_of(a, item, hop);
   float w[kValues], n[kValues], item_gate[kValues], grad_n[kValues] = {}, grad_gate[kValues] = {};
   R::load(a.margin_weight, lane, dim, w);
   R::load(a.item_hops + at, lane, dim, n);
   R::load(a.item_gate + at, lane, dim, item_gate);
-  for (int64_t entry = first; entry < n_entries && __ldg(a.neg_sorted + entry) == item; ++entry) {
-    const int64_t order = __ldg(a.neg_order + entry), m = order % a.n_negatives;
+  for (int64_t entry = first; entry < n_entries && __ldg(a.sorted_neg_items.ids + entry) == item; ++entry) {
+    const int64_t order = __ldg(a.sorted_neg_items.order + entry), m = order % a.n_negatives;
     const int64_t task_index = order / a.n_negatives * a.n_hops + hop;
     const Task task = task_at(a, task_index);
     if (!task.sound || m >= task.count) continue;
@@ -320,49 +330,69 @@ unsigned backward_blocks(int64_t n_tasks) {
   return grid_for((n_tasks + U::kUnits - 1) / U::kUnits, kBackwardBlocks<R>);
 }
 
+// to[0, count) = 0
+void clear(float* to, int64_t count, cudaStream_t stream) {
+  clear_bytes(to, count * static_cast<int64_t>(sizeof(float)), stream);
+}
+
+// to[id] += Σ rows[i] over the i whose id it is.
+void add_rows(const float* rows, const SortedIds& sorted, int64_t n_rows, int64_t n_ids, int64_t width, float* to,
+              cudaStream_t stream) {
+  ANS_LAUNCH(add_rows_kernel, dim3(blocks_for(n_rows, kWarps)), dim3(kThreads), 0, stream, rows, sorted.ids,
+             sorted.order, n_rows, n_ids, width, to);
+}
+
+template <typename T, typename R>
+void launch(Backward<T> work, const Stream& stream) {
+  using U = Unit<R::kTeamSize>;
+  constexpr int64_t teams = kThreads / R::kTeamSize;
+  const int64_t n_tasks = work.n_pairs * work.n_hops, n_entries = work.n_pairs * work.n_negatives, dim = work.dim;
+  const unsigned blocks = backward_blocks<R>(n_tasks);
+  const int64_t units = int64_t{blocks} * U::kUnits;
+  work.margins = take<float>(stream.memory, units * (dim + 1));
+  ANS_LAUNCH((selected_kernel<T, R>), dim3(grid_for((n_tasks + teams - 1) / teams, 4)), dim3(kThreads),
+             kTeamSharedBytes<R::kTeamSize>, stream.stream, work);
+  ANS_LAUNCH((backward_kernel<T, R>), dim3(blocks), dim3(kThreads), U::kUnits * (dim + 1) * sizeof(float),
+             stream.stream, work);
+  if (work.hop_weights != nullptr) {
+    ANS_LAUNCH((item_kernel<T, R>), dim3(blocks_for(n_entries * work.n_hops, teams)), dim3(kThreads), 0, stream.stream,
+               work);
+  }
+  ANS_LAUNCH(margin_kernel, dim3(blocks_for(dim + 1, kWarp)), dim3(kWarp, kWarp), kWarp * (kWarp + 1) * sizeof(float),
+             stream.stream, work.margins, units, dim, work.grad_margin_weight, work.grad_margin_bias);
+}
+
 }  // namespace
 
-int64_t ans_backward_units(int64_t n_tasks, int64_t dim) {
-  int64_t units = 0;
-  with_row<float>(dim, [&](auto row) {
-    using R = decltype(row);
-    units = int64_t{backward_blocks<R>(n_tasks)} * Unit<R::kTeamSize>::kUnits;
-  });
-  return units;
-}
-
 template <typename T>
-void ans_terms_backward(const AnsBackwardArgs<T>& args, cudaStream_t stream) {
-  const int64_t n_tasks = args.n_pairs * args.n_hops, n_entries = args.n_pairs * args.n_negatives;
-  const int64_t width = args.n_hops * args.dim;
-  if (n_tasks == 0) return;
-  with_row<T>(args.dim, [&](auto row) {
-    using R = decltype(row);
-    using U = Unit<R::kTeamSize>;
-    constexpr int64_t teams = kThreads / R::kTeamSize;
-    ANS_LAUNCH((selected_kernel<T, R>), dim3(grid_for((n_tasks + teams - 1) / teams, 4)), dim3(kThreads),
-               kTeamSharedBytes<R::kTeamSize>, stream, args);
-    ANS_LAUNCH((backward_kernel<T, R>), dim3(backward_blocks<R>(n_tasks)), dim3(kThreads),
-               U::kUnits * (args.dim + 1) * sizeof(float), stream, args);
-    if (args.hop_weights != nullptr && n_entries > 0) {
-      ANS_LAUNCH((item_kernel<T, R>), dim3(blocks_for(n_entries * args.n_hops, teams)), dim3(kThreads), 0, stream, args);
-    }
-  });
-  if (args.hop_weights != nullptr) {
-    const dim3 blocks(blocks_for(args.n_pairs, kWarps));
-    ANS_LAUNCH(add_rows_kernel, blocks, dim3(kThreads), 0, stream, args.pair_user, args.users_sorted, args.users_order,
-               args.n_pairs, args.n_users, width, args.grad_user_hops);
-    ANS_LAUNCH(add_rows_kernel, blocks, dim3(kThreads), 0, stream, args.pair_item, args.pos_sorted, args.pos_order,
-               args.n_pairs, args.n_items, width, args.grad_item_hops);
+void ans_terms_backward(const AnsBackwardArgs<T>& args, const Stream& stream) {
+  const int64_t n_tasks = args.n_pairs * args.n_hops, width = args.n_hops * args.dim;
+  clear(args.grad_user_hops, args.n_users * width, stream.stream);
+  clear(args.grad_item_hops, args.n_items * width, stream.stream);
+  clear(args.grad_item_gate, args.n_items * width, stream.stream);
+  if (n_tasks == 0) {
+    clear(args.grad_margin_weight, args.dim, stream.stream);
+    clear(args.grad_margin_bias, 1, stream.stream);
+    return;
   }
-  const int64_t units = ans_backward_units(n_tasks, args.dim);
-  ANS_LAUNCH(margin_kernel, dim3(blocks_for(args.dim + 1, kWarp)), dim3(kWarp, kWarp),
-             kWarp * (kWarp + 1) * sizeof(float), stream, args.margins, units, args.dim, args.grad_margin_weight,
-             args.grad_margin_bias);
+  Backward<T> work = {args};
+  work.hop_sums = take<float4>(stream.memory, n_tasks);
+  const bool deterministic = args.sorted_users.ids != nullptr;
+  if (deterministic) {
+    work.hop_weights = take<float4>(stream.memory, n_tasks);
+    work.pair_user = take<float>(stream.memory, args.n_pairs * width);
+    work.pair_item = take<float>(stream.memory, args.n_pairs * width);
+  }
+  with_row<T>(args.dim, [&](auto row) { launch<T, decltype(row)>(work, stream); });
+  if (deterministic) {
+    add_rows(work.pair_user, args.sorted_users, args.n_pairs, args.n_users, width, args.grad_user_hops, stream.stream);
+    add_rows(work.pair_item, args.sorted_pos_items, args.n_pairs, args.n_items, width, args.grad_item_hops,
+             stream.stream);
+  }
 }
 
-template void ans_terms_backward<float>(const AnsBackwardArgs<float>&, cudaStream_t);
-template void ans_terms_backward<__nv_bfloat16>(const AnsBackwardArgs<__nv_bfloat16>&, cudaStream_t);
-template void ans_terms_backward<__half>(const AnsBackwardArgs<__half>&, cudaStream_t);
+template void ans_terms_backward<float>(const AnsBackwardArgs<float>&, const Stream&);
+template void ans_terms_backward<__nv_bfloat16>(const AnsBackwardArgs<__nv_bfloat16>&, const Stream&);
+template void ans_terms_backward<__half>(const AnsBackwardArgs<__half>&, const Stream&);
 
 }  // namespace ans::cuda

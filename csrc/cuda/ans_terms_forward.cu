@@ -7,7 +7,7 @@ namespace ans::cuda {
 namespace {
 
 template <typename T, typename R>
-__global__ void __launch_bounds__(kThreads, 4) forward_kernel(const AnsForwardArgs<T> a) {
+__global__ void __launch_bounds__(kThreads, 4) forward_kernel(const AnsForwardArgs<T> a, float4* hop_terms) {
   constexpr int kTeam = R::kTeamSize;
   using U = Unit<kTeam>;
   const int lane = U::lane(), team = U::team(), dim = static_cast<int>(a.dim);
@@ -64,9 +64,9 @@ __global__ void __launch_bounds__(kThreads, 4) forward_kernel(const AnsForwardAr
     if (U::leads()) {
       const float count = static_cast<float>(task.count), hops = static_cast<float>(a.n_hops);
       a.selected[index] = hardest.id < a.n_negatives ? hardest.id : 0;
-      a.hop_terms[index] = sound ? make_float4(own_score - hardest.payload, contrasts.value() / hops,
-                                               norms[0] / (count * hops), norms[1] / count)
-                                 : make_float4(NAN, NAN, NAN, NAN);
+      hop_terms[index] = sound ? make_float4(own_score - hardest.payload, contrasts.value() / hops,
+                                             norms[0] / (count * hops), norms[1] / count)
+                               : make_float4(NAN, NAN, NAN, NAN);
     }
   }
 }
@@ -108,22 +108,24 @@ __global__ void __launch_bounds__(kFinishThreads)
 }  // namespace
 
 template <typename T>
-void ans_terms_forward(const AnsForwardArgs<T>& args, cudaStream_t stream) {
+void ans_terms_forward(const AnsForwardArgs<T>& args, const Stream& stream) {
   const int64_t n_tasks = args.n_pairs * args.n_hops;
+  float4* const hop_terms = take<float4>(stream.memory, n_tasks);
   if (n_tasks > 0) {
     with_row<T>(args.dim, [&](auto row) {
       using R = decltype(row);
       using U = Unit<R::kTeamSize>;
       const unsigned blocks = grid_for((n_tasks + U::kUnits - 1) / U::kUnits, 4);
-      ANS_LAUNCH((forward_kernel<T, R>), dim3(blocks), dim3(kThreads), kTeamSharedBytes<R::kTeamSize>, stream, args);
+      ANS_LAUNCH((forward_kernel<T, R>), dim3(blocks), dim3(kThreads), kTeamSharedBytes<R::kTeamSize>, stream.stream, args,
+                 hop_terms);
     });
   }
-  ANS_LAUNCH(mean_kernel, dim3(1), dim3(kFinishThreads), 4 * kFinishThreads * sizeof(double), stream, args.hop_terms,
+  ANS_LAUNCH(mean_kernel, dim3(1), dim3(kFinishThreads), 4 * kFinishThreads * sizeof(double), stream.stream, hop_terms,
              args.n_pairs, args.n_hops, args.terms);
 }
 
-template void ans_terms_forward<float>(const AnsForwardArgs<float>&, cudaStream_t);
-template void ans_terms_forward<__nv_bfloat16>(const AnsForwardArgs<__nv_bfloat16>&, cudaStream_t);
-template void ans_terms_forward<__half>(const AnsForwardArgs<__half>&, cudaStream_t);
+template void ans_terms_forward<float>(const AnsForwardArgs<float>&, const Stream&);
+template void ans_terms_forward<__nv_bfloat16>(const AnsForwardArgs<__nv_bfloat16>&, const Stream&);
+template void ans_terms_forward<__half>(const AnsForwardArgs<__half>&, const Stream&);
 
 }  // namespace ans::cuda

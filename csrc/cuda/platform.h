@@ -24,6 +24,11 @@ inline void check_launch() {
   if (error != cudaSuccess) throw std::runtime_error(cudaGetErrorString(error));
 }
 
+inline void clear_bytes(void* to, int64_t bytes, cudaStream_t stream) {
+  cudaMemsetAsync(to, 0, bytes, stream);
+  check_launch();
+}
+
 template <typename T>
 __device__ inline T* dynamic_shared() {
   extern __shared__ float4 ans_shared[];
@@ -48,6 +53,8 @@ inline int multiprocessors() {
   (static_cast<void>(stream), simt::launch((grid), (block), (shared_bytes), [&] { kernel(__VA_ARGS__); }))
 
 namespace ans::cuda {
+
+inline void clear_bytes(void* to, int64_t bytes, cudaStream_t) { std::memset(to, 0, bytes); }
 
 template <typename T>
 T* dynamic_shared() {

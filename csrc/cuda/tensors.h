@@ -7,9 +7,6 @@
 #include <torch/csrc/stable/accelerator.h>
 #include <torch/csrc/stable/macros.h>
 
-#include <utility>
-#include <vector>
-
 #include "check.h"
 #include "cuda/platform.h"
 
@@ -39,15 +36,6 @@ inline void check_device(const Tensor& tensor, const char* name, const Tensor& l
     fail(name, " must be on the GPU that the other tensors are on");
 }
 
-// A seed on the CPU is read now; one on the GPU by the kernel, so that a captured graph can be replayed with another.
-inline Seed seed_of(const Tensor& seed, const Tensor& like) {
-  if (seed.is_cpu()) return {nullptr, cpu_seed(seed)};
-  check_type(seed, "seed", ScalarType::Long, "int64");
-  if (seed.numel() != 1) fail("seed must be one int64, got ", shape_text(seed));
-  check_device(seed, "seed", like);
-  return {seed.const_data_ptr<int64_t>(), 0};
-}
-
 // The tensor, or its copy where it does not start at 16 bytes as the kernels' loads want.
 inline Tensor aligned(const Tensor& tensor) {
   return reinterpret_cast<uintptr_t>(tensor.data_ptr()) % 16 == 0 ? tensor : torch::stable::clone(tensor);
@@ -58,10 +46,6 @@ const T* read(const Tensor& tensor) { return static_cast<const T*>(tensor.data_p
 template <typename T>
 T* write(const Tensor& tensor) { return static_cast<T*>(tensor.data_ptr()); }
 
-inline bool is_half(const Tensor& tensor) {
-  return tensor.scalar_type() == ScalarType::BFloat16 || tensor.scalar_type() == ScalarType::Half;
-}
-
 // Calls function(T{}) with T the element type of rows on the GPU.
 template <typename Function>
 void with_row_type(const Tensor& tensor, const char* name, Function function) {
@@ -69,15 +53,6 @@ void with_row_type(const Tensor& tensor, const char* name, Function function) {
   else if (tensor.scalar_type() == ScalarType::BFloat16) function(__nv_bfloat16{});
   else if (tensor.scalar_type() == ScalarType::Half) function(__half{});
   else fail(name, " must be float32, bfloat16 or float16 on a GPU");
-}
-
-// Values of a 1-D tensor ascending, and where each stood; equal ones keep their order.
-inline std::pair<Tensor, Tensor> stable_sort(const Tensor& tensor) {
-  using torch::stable::detail::from;
-  using torch::stable::detail::to;
-  std::vector<StableIValue> stack = {from(tensor), from(std::optional<bool>(true)), from(int64_t{0}), from(false)};
-  TORCH_ERROR_CODE_CHECK(torch_call_dispatcher("aten::sort", "stable", stack.data(), TORCH_ABI_VERSION));
-  return {to<Tensor>(stack[0]), to<Tensor>(stack[1])};
 }
 
 }  // namespace ans::cuda

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "ops/ans_noise.h"
+#include "ops/ans_terms.h"
 #include "ops/hardest_negatives.h"
 #include "ops/log_sum_exp.h"
 #include "ops/sample_negatives.h"
@@ -10,12 +11,20 @@ namespace ans::ops {
 
 template <typename Library>
 void define(Library& library) {
-  for (const char* schema : {kAnsNoise, kHardestNegatives, kLogSumExp, kLogSumExpBackward, kSampleNegatives}) library.def(schema);
+  library.def(kAnsNoise);
+  library.def(kAnsTermsForward);
+  library.def(kAnsTermsBackward);
+  library.def(kHardestNegatives);
+  library.def(kLogSumExp);
+  library.def(kLogSumExpBackward);
+  library.def(kSampleNegatives);
 }
 
 template <typename Device, typename Library>
 void implement(Library& library) {
   library.impl("ans_noise", TORCH_BOX(&ans_noise<Device>));
+  library.impl("ans_terms_forward", TORCH_BOX((&ans_terms<Device, AnsForwardArgs>)));
+  library.impl("ans_terms_backward", TORCH_BOX((&ans_terms<Device, AnsBackwardArgs, Tensor, Tensor, Tensor, bool>)));
   library.impl("hardest_negatives", TORCH_BOX(&hardest_negatives<Device>));
   library.impl("log_sum_exp", TORCH_BOX(&log_sum_exp<Device>));
   library.impl("log_sum_exp_backward", TORCH_BOX(&log_sum_exp_backward<Device>));

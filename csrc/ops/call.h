@@ -123,6 +123,17 @@ class Call {
     return {tensor, static_cast<T*>(tensor.data_ptr())};
   }
 
+  // The ids sorted; equal ones keep their order.
+  SortedIds sorted(const Tensor& ids) {
+    using torch::stable::detail::from;
+    using torch::stable::detail::to;
+    std::vector<StableIValue> stack = {from(torch::stable::view(ids, {ids.numel()})), from(std::optional<bool>(true)),
+                                       from(int64_t{0}), from(false)};
+    TORCH_ERROR_CODE_CHECK(torch_call_dispatcher("aten::sort", "stable", stack.data(), TORCH_ABI_VERSION));
+    return {data_of<int64_t>(kept_.emplace_back(to<Tensor>(stack[0]))),
+            data_of<int64_t>(kept_.emplace_back(to<Tensor>(stack[1])))};
+  }
+
   // Where kernels run. Their scratch is freed with the call.
   auto where() {
     return device_.where({[](void* call, int64_t bytes) { return static_cast<Call*>(call)->scratch(bytes); }, this});

@@ -437,8 +437,8 @@ def _check_terms(arguments: Arguments, result: Any) -> None:
 def _make_terms_backward(rng: random.Random) -> Arguments:
     made = _make_terms(rng)
     terms, selected, saved = RAW.ans_terms_forward(*made.values())
-    return {
-        "grad_terms": torch.ones_like(terms), **made, "selected": selected, "saved": saved,
+    return made | {
+        "grad_terms": torch.ones_like(terms), "selected": selected, "saved": saved,
         "deterministic": rng.random() < 0.5,
     }  # fmt: skip
 

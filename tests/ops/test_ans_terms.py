@@ -214,7 +214,7 @@ def test_opcheck_and_compile():
     torch.library.opcheck(forward, (*floats, *case.ids, case.count, 0.1, 0.1, seed))
     detached = [tensor.detach() for tensor in floats]
     _, selected, saved = forward(*detached, *case.ids, case.count, 0.1, 0.1, seed)
-    inputs = (torch.ones(4), *detached, *case.ids, case.count, 0.1, 0.1, seed, selected, saved, False)
+    inputs = (*detached, *case.ids, case.count, 0.1, 0.1, seed, torch.ones(4), selected, saved, False)
     torch.library.opcheck(torch.ops.ans_fast.ans_terms_backward, inputs)
 
     def loss(*floats):

@@ -63,7 +63,7 @@ def load_kernels() -> ctypes.CDLL:
     torch.ops.load_library(path)
     library = ctypes.CDLL(path)
     library.last_failure.restype = ctypes.c_char_p
-    library.count_chunks.restype = library.count_units.restype = ctypes.c_int64
+    library.count_chunks.restype = ctypes.c_int64
     return library
 
 

@@ -1,5 +1,4 @@
 // The kernels' launchers as C functions for ctypes. Each returns 0, or 1 after a Failure whose text is last_failure().
-#include "cuda/ans_terms.h"
 #include "cuda/propagate.h"
 
 #include <string>
@@ -22,16 +21,6 @@ int guarded(Function function) {
 using namespace ans::cuda;
 
 template <typename T>
-int forward(const AnsForwardArgs<T>* args) {
-  return guarded([&] { ans_terms_forward(*args, nullptr); });
-}
-
-template <typename T>
-int backward(const AnsBackwardArgs<T>* args) {
-  return guarded([&] { ans_terms_backward(*args, nullptr); });
-}
-
-template <typename T>
 int run_propagate(const PropagateArgs<T>* args) {
   return guarded([&] { propagate(*args, nullptr); });
 }
@@ -49,13 +38,5 @@ int propagate_float32(const PropagateArgs<float>* args) { return run_propagate(a
 int propagate_bfloat16(const PropagateArgs<__nv_bfloat16>* args) { return run_propagate(args); }
 int propagate_float16(const PropagateArgs<__half>* args) { return run_propagate(args); }
 int64_t count_chunks(int64_t n_nodes, int64_t n_indices) { return propagate_chunks(n_nodes, n_indices); }
-
-int forward_float32(const AnsForwardArgs<float>* args) { return forward(args); }
-int forward_bfloat16(const AnsForwardArgs<__nv_bfloat16>* args) { return forward(args); }
-int forward_float16(const AnsForwardArgs<__half>* args) { return forward(args); }
-int backward_float32(const AnsBackwardArgs<float>* args) { return backward(args); }
-int backward_bfloat16(const AnsBackwardArgs<__nv_bfloat16>* args) { return backward(args); }
-int backward_float16(const AnsBackwardArgs<__half>* args) { return backward(args); }
-int64_t count_units(int64_t n_tasks, int64_t dim) { return ans_backward_units(n_tasks, dim); }
 
 }  // extern "C"

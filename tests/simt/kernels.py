@@ -8,9 +8,8 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
-from ctypes import c_float, c_int64, c_uint64, c_void_p
+from ctypes import c_float, c_int64, c_void_p
 from functools import cache
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -26,10 +25,6 @@ class KernelFailure(Exception):
     """The harness found the kernel doing what hardware leaves undefined."""
 
 
-class Seed(ctypes.Structure):
-    _fields_ = (("on_device", c_void_p), ("value", c_uint64))
-
-
 def _fields(pointers: str, numbers: str = "") -> list[tuple[str, type]]:
     return [(name, c_void_p) for name in pointers.split()] + [(name, c_int64) for name in numbers.split()]
 
@@ -42,32 +37,6 @@ class PropagateArgs(ctypes.Structure):
         *_fields("out", "out_row out_hop"),
         ("factor", c_float),
         *_fields("scratch partials"),
-    )
-
-
-ANS_TABLES = "user_hops item_hops user_gate item_gate margin_weight margin_bias users pos_items neg_items neg_count"
-ANS_FIELDS = (
-    *_fields(ANS_TABLES, "n_users n_items n_pairs n_negatives n_hops dim"),
-    ("eps", c_float),
-    ("noise_scale", c_float),
-    ("seed", Seed),
-)
-
-
-class ForwardArgs(ctypes.Structure):
-    _fields_ = (*ANS_FIELDS, *_fields("terms selected saved hop_terms"))
-
-
-SORTED = "users_sorted users_order pos_sorted pos_order neg_sorted neg_order"
-
-
-class BackwardArgs(ctypes.Structure):
-    _fields_ = (
-        *ANS_FIELDS,
-        *_fields("grad_terms selected saved grad_user_gate grad_margin_weight grad_margin_bias"),
-        *_fields("grad_user_hops grad_item_hops grad_item_gate hop_sums margins"),
-        *_fields("hop_weights pair_user pair_item", ""),
-        *_fields(SORTED),
     )
 
 
@@ -93,13 +62,6 @@ def run(name: str, args: ctypes.Structure) -> None:
 
 def unwritten(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
     return torch.full(shape, torch.nan if dtype.is_floating_point else UNWRITTEN, dtype=dtype)
-
-
-def seed_of(seed: int | Tensor) -> Seed:
-    """By value, or read by the kernel from the memory of a tensor."""
-    if isinstance(seed, Tensor):
-        return Seed(seed.data_ptr(), 0)
-    return Seed(None, seed % 2**64)
 
 
 def _address(tensor: Tensor | None) -> int | None:
@@ -196,44 +158,16 @@ def hardest_negatives(
     return operators().hardest_negatives(user_rows, item_hops, candidates, item_gate, pos_gate, rest)
 
 
-class AnsInputs(NamedTuple):
-    user_hops: Tensor
-    item_hops: Tensor
-    user_gate: Tensor
-    item_gate: Tensor
-    margin_weight: Tensor
-    margin_bias: Tensor
-    users: Tensor
-    pos_items: Tensor
-    neg_items: Tensor
-    neg_count: Tensor | None
-
-    def sizes(self) -> tuple[int, ...]:
-        """n_users, n_items, B, M, H, D"""
-        (n_users, hops, dim), (pairs, negatives) = self.user_hops.shape, self.neg_items.shape
-        return n_users, len(self.item_hops), pairs, negatives, hops, dim
-
-
-def _fill(args: ctypes.Structure, **tensors: Tensor | None) -> None:
-    for name, tensor in tensors.items():
-        setattr(args, name, _address(tensor))
-
-
 def ans_terms_forward(
-    inputs: AnsInputs, eps: float, noise_scale: float, seed: int | Tensor
+    inputs: tuple[Tensor | None, ...], eps: float, noise_scale: float, seed: int | Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    _, _, pairs, negatives, hops, _ = inputs.sizes()
-    terms, saved = unwritten(4), unwritten(pairs, hops, 3, negatives)
-    selected, hop_terms = unwritten(pairs, hops, dtype=torch.int64), unwritten(pairs, hops, 4)
-    args = ForwardArgs(*map(_address, inputs), *inputs.sizes(), eps, noise_scale, seed_of(seed))
-    _fill(args, terms=terms, selected=selected, saved=saved, hop_terms=hop_terms)
-    run(f"forward_{NAMES[inputs.user_hops.dtype]}", args)
-    return terms, selected, saved
+    with _seed_tensor(seed) as at:
+        return operators().ans_terms_forward(*inputs, eps, noise_scale, at)
 
 
 def ans_terms_backward(
     grad_terms: Tensor,
-    inputs: AnsInputs,
+    inputs: tuple[Tensor | None, ...],
     eps: float,
     noise_scale: float,
     seed: int | Tensor,
@@ -241,23 +175,7 @@ def ans_terms_backward(
     saved: Tensor,
     deterministic: bool,
 ) -> tuple[Tensor, ...]:
-    n_users, n_items, pairs, _, hops, dim = inputs.sizes()
-    grads = {
-        "grad_user_hops": torch.zeros(n_users, hops, dim),
-        "grad_item_hops": torch.zeros(n_items, hops, dim),
-        "grad_user_gate": unwritten(pairs, hops, dim),
-        "grad_item_gate": torch.zeros(n_items, hops, dim),
-        "grad_margin_weight": unwritten(dim),
-        "grad_margin_bias": unwritten(1),
-    }
-    units = library().count_units(c_int64(pairs * hops), c_int64(dim))
-    scratch = {"hop_sums": unwritten(pairs, hops, 4), "margins": unwritten(units, dim + 1)}
-    if deterministic:
-        scratch |= {"hop_weights": unwritten(pairs, hops, 4)}
-        scratch |= {name: unwritten(pairs, hops, dim) for name in ("pair_user", "pair_item")}
-        for name, ids in (("users", inputs.users), ("pos", inputs.pos_items), ("neg", inputs.neg_items.flatten())):
-            scratch[f"{name}_sorted"], scratch[f"{name}_order"] = ids.sort(stable=True)
-    args = BackwardArgs(*map(_address, inputs), *inputs.sizes(), eps, noise_scale, seed_of(seed))
-    _fill(args, grad_terms=grad_terms, selected=selected, saved=saved, **grads, **scratch)
-    run(f"backward_{NAMES[inputs.user_hops.dtype]}", args)
-    return tuple(grads.values())
+    with _seed_tensor(seed) as at:
+        return operators().ans_terms_backward(
+            *inputs, eps, noise_scale, at, grad_terms, selected, saved, deterministic
+        )
