@@ -17,7 +17,8 @@ from ans_fast.models.base import Recommender
 from ans_fast.runner import metrics as m
 from ans_fast.training.batches import Query, Rows, batches
 
-SCORE_BYTES = 16 << 20  # scores of all items at once: more than about this much leaves the cache, and the heap
+SCORE_BYTES = {"cpu": 16 << 20}  # scores of all items at once: more than about this leaves the cache, and the heap
+SCORE_BYTES_ELSEWHERE = 256 << 20  # where small batches cost launches
 
 
 def make_evaluator(
@@ -101,7 +102,8 @@ class AllItemsEvaluator(Evaluator):
 
     def __init__(self, model: Recommender, rows: Rows, batch_size: int, group: Processes, clicked: Interactions):
         n_users, n_items = model.graph.n_users, model.graph.n_items
-        super().__init__(model, rows, max(1, min(batch_size, SCORE_BYTES // (4 * n_items))), group)
+        score_bytes = SCORE_BYTES.get(model.device.type, SCORE_BYTES_ELSEWHERE)
+        super().__init__(model, rows, max(1, min(batch_size, score_bytes // (4 * n_items))), group)
         self.clicked = BipartiteGraph(clicked.users, clicked.items, n_users, n_items).to(model.device)
 
     def batches_of_scores(self, state: Any) -> Iterator[tuple[Rows, Tensor]]:

@@ -132,13 +132,13 @@ def hits_among(others: Tensor, positives: Tensor, lists: Tensor) -> Tensor:
     scores = positives.masked_fill(positives.isnan(), -torch.inf)
     best_first = scores.argsort(descending=True, stable=True)
     scores = scores[best_first[lists[best_first].argsort(stable=True)]]  # best first in each list
-    counts = torch.bincount(lists, minlength=len(others))
-    better = torch.arange(len(lists), device=lists.device) - (counts.cumsum(0) - counts)[lists]
+    n_lists, n_places = others.shape
+    begins = torch.searchsorted(lists, torch.arange(n_lists, device=lists.device))
+    better = torch.arange(len(lists), device=lists.device) - begins[lists]
     place = better + (~(others[lists] < scores[:, None])).sum(1)  # from 0
-    reached = (place < others.shape[1]) & (scores > -torch.inf)
-    hits = torch.zeros(others.shape, dtype=torch.bool, device=others.device)
-    hits[lists[reached], place[reached]] = True
-    return hits
+    place = place.masked_fill(scores == -torch.inf, n_places).clamp(max=n_places)
+    hits = torch.zeros(n_lists, n_places + 1, dtype=torch.bool, device=lists.device)
+    return hits.index_put_((lists, place), hits.new_ones(()))[:, :n_places]
 
 
 def _hits_in_order(scores: Tensor, n_pos: Tensor, n_neg: Tensor) -> Tensor:

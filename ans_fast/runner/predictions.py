@@ -6,7 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Iterable
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -87,5 +87,6 @@ def _lists(values: np.ndarray, kept: np.ndarray) -> Iterable[str]:
     if kept.all():
         rows = values.tolist()
     else:
-        rows = [part.tolist() for part in np.split(values[kept], kept.sum(1).cumsum()[:-1])]
+        flat, ends = values[kept].tolist(), [0, *kept.sum(1).cumsum().tolist()]
+        rows = [flat[begin:end] for begin, end in pairwise(ends)]
     return [f"[{row}]" for row in json.dumps(rows)[2:-2].split("], [")]

@@ -54,7 +54,7 @@ class Rows:
         return self.map(lambda tensor: tensor[rows])
 
     def take(self, index: Tensor) -> Rows:
-        """The rows at `index` int64 [n]."""
+        """The rows at `index`, int32 or int64 [n]."""
         return self.map(lambda tensor: tensor.index_select(0, index))
 
     def to(self, device: torch.device) -> Rows:
@@ -75,8 +75,10 @@ class Query:
 
 
 def shuffled(rows: Rows) -> Rows:
-    """The rows in an order from torch's CPU generator, the same on every device."""
-    return rows.take(torch.randperm(len(rows)).to(rows.users.device))
+    """The rows in an order from torch's CPU generator, the same on every device. In 32 bits the same order is drawn
+    several times faster, and fewer bytes move."""
+    short = len(rows) < 2**31
+    return rows.take(torch.randperm(len(rows), dtype=torch.int32 if short else torch.int64).to(rows.users.device))
 
 
 def batches(rows: Rows, size: int) -> Iterator[Rows]:
