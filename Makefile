@@ -6,7 +6,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 export ANS_FAST_CUDA ?= 0
 
-.PHONY: demo test torch-headers torch-versions bench gpu-check attack sanitize clean
+.PHONY: demo test torch-headers torch-versions recbole bench gpu-check attack sanitize clean
 
 demo: $(VENV)/.built
 	$(RUN) -m ans_fast.run
@@ -21,6 +21,12 @@ torch-headers: $(VENV)/.installed
 
 torch-versions: torch-headers $(VENV)/.built
 	$(RUN) -m pytest tests/test_torch_versions.py tests/test_cuda_compile.py
+
+# RecBole beside ans_fast, and the plug-in's tests. Its own list of needs has a ray that new Pythons cannot install.
+recbole: $(VENV)/.built
+	$(RUN) -m pip install -q --no-build-isolation -e ".[recbole]"
+	$(RUN) -m pip install -q --no-deps recbole==1.2.1
+	$(RUN) -m pytest tests/test_recbole.py
 
 bench: $(VENV)/.built
 	$(RUN) -m benchmarks.report
