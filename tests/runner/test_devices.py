@@ -65,7 +65,7 @@ def test_runs_elsewhere_as_on_the_cpu(work: Path, monkeypatch, flags):
     name, *base = flags.split("--model_name ")[1].split()
     with ops.backend("reference"):
         losses, weights, rows = outcome("here", flags, "--epoch 2")
-        monkeypatch.setattr(main, "_device", lambda args: ELSEWHERE)
+        monkeypatch.setattr(main, "_device", lambda *_: ELSEWHERE)
         with elsewhere() as made:
             seen = watch(monkeypatch, by_name(name), made)
             losses_there, weights_there, rows_there = outcome("there", flags, "--epoch 1", "--epoch 2 --load 1")
