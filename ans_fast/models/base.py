@@ -179,6 +179,7 @@ class Recommender(nn.Module):
         l2: float = 0.0,
         optimizer: str = "Adam",
         progress: bool = False,
+        capture: bool = True,
     ) -> list[float]:
         """Trains on the graph's clicks (TopK mode). torch.manual_seed makes it repeatable. In a program whose processes
         have joined a torch.distributed group each takes a share of every batch: all must have the same model and seed.
@@ -186,6 +187,7 @@ class Recommender(nn.Module):
         Args:
             epochs: passes over the clicks. batch_size: clicks a step. lr, l2: learning rate and weight decay.
             optimizer: "Adam", "SGD", "Adagrad" or "Adadelta". progress: show a bar on stderr.
+            capture: on a GPU record a step once and replay it as a CUDA graph, if the model `captures`.
 
         Returns:
             The mean loss of each epoch; none for a model without parameters (POP).
@@ -195,7 +197,7 @@ class Recommender(nn.Module):
         """
         if self.mode != "TopK":
             raise UserError(f"fit trains in TopK mode, this model is in {self.mode} mode: use python -m ans_fast.run")
-        return loop.fit(self, epochs, batch_size, lr, l2, optimizer, progress)
+        return loop.fit(self, epochs, batch_size, lr, l2, optimizer, progress, capture)
 
     def recommend(self, user_ids: Sequence[int] | np.ndarray | Tensor, k: int = 10) -> tuple[np.ndarray, np.ndarray]:
         """The k items that each user is likeliest to click and has not clicked yet.

@@ -169,6 +169,12 @@ def _add_runner(group: argparse._ActionsContainer, mode: str) -> None:
         type=Metric(METRICS[mode]),
         help="what decides on dev; default the first metric at the first cut-off",
     )
+    group.add_argument(
+        "--capture",
+        type=switch,
+        default=1,
+        help="1: on a GPU a step is recorded once and replayed as a CUDA graph; 0: its kernels are launched one by one",
+    )
     for name in IDLE[:2]:
         group.add_argument(f"--{name}", type=natural, help="no effect: batches are sliced from whole tensors")
 

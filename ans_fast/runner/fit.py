@@ -20,9 +20,9 @@ from ans_fast.runner.metrics import format_metrics
 from ans_fast.tensor_files import check_tensors
 from ans_fast.training.batches import Rows
 from ans_fast.training.checkpoint import Checkpoint, reading
+from ans_fast.training.choose import make_step
 from ans_fast.training.loop import NotFinite, train_epoch
 from ans_fast.training.optimizer import make_optimizer
-from ans_fast.training.shares import make_step
 
 COLLAPSED = 0.05  # of the scores' spread before training
 OnEpoch = Callable[[int, float, dict[str, dict[str, float]]], None]  # epoch, loss, metrics by split
@@ -45,7 +45,7 @@ class Training:
         self.model, self.rows, self.dev, self.test, self.args = model, rows, dev, test, args
         self.checkpoint, self.on_epoch, self.group = checkpoint, on_epoch, group
         self.optimizer = make_optimizer(model, args.optimizer, args.lr, args.l2)
-        self.step = make_step(model, self.optimizer, group)
+        self.step = make_step(model, self.optimizer, group, bool(args.capture))
         self.history = History(args.main_metric)
         self.best: dict[str, Tensor] = {}
         self.interrupted = self._warned = False

@@ -50,6 +50,12 @@ class Rows:
             context={name: function(t) for name, t in self.context.items()},
         )
 
+    def tensors(self) -> list[Tensor]:
+        """All tensors, in one order."""
+        found: list[Tensor] = []
+        self.map(lambda tensor: found.append(tensor) or tensor)
+        return found
+
     def __getitem__(self, rows: slice) -> Rows:
         return self.map(lambda tensor: tensor[rows])
 

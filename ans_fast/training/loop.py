@@ -11,8 +11,8 @@ from torch import Tensor
 from ans_fast import distributed
 from ans_fast.errors import UserError
 from ans_fast.training.batches import Rows, shuffled
+from ans_fast.training.choose import make_step
 from ans_fast.training.optimizer import make_optimizer
-from ans_fast.training.shares import make_step
 from ans_fast.training.step import Step
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ def fit(
     l2: float,
     optimizer: str,
     progress: bool,
+    capture: bool,
 ) -> list[float]:
     """Trains on the clicks of the model's graph: see `Recommender.fit`."""
     graph = model.graph
@@ -82,7 +83,8 @@ def fit(
     if not any(parameter.requires_grad for parameter in model.parameters()):
         return []
     rows = Rows(*graph.clicks())
-    step, history = make_step(model, make_optimizer(model, optimizer, lr, l2), distributed.current()), []
+    step = make_step(model, make_optimizer(model, optimizer, lr, l2), distributed.current(), capture)
+    history: list[float] = []
     for epoch in _numbers(epochs, model.name, progress):
         try:
             history.append(train_epoch(step, rows, batch_size))

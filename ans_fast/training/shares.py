@@ -17,11 +17,6 @@ if TYPE_CHECKING:
     from ans_fast.models.base import Recommender
 
 
-def make_step(model: Recommender, optimizer: Optimizer, group: Processes) -> Step:
-    """What trains `model`: a step of this process alone, or of the group."""
-    return SharedStep(model, optimizer, group) if group.size > 1 else Step(model, optimizer)
-
-
 class SharedStep(Step):
     """A step whose result is that of one process, to rounding.
 

@@ -23,8 +23,7 @@ from ans_fast.training.optimizer import make_optimizer
 from ans_fast.training.step import Step
 from tests.conftest import random_graph
 
-B, WIDTH = 6, 5
-HISTORY = {"history_items": torch.randint(0, 50, (B, 3)), "lengths": torch.full((B,), 2)}
+WIDTH = 5  # of a list
 CASES = {  # whether steps can be captured, and the model's options
     **{f"LightGCN TopK {name}": (name != "DENS", {"negative_sampling": name}) for name in SAMPLINGS},
     "LightGCN TopK four": (True, {"num_neg": 4}),
@@ -60,11 +59,14 @@ def every_device_has_kernels(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.setattr(sys.modules[f"ans_fast.ops.{operator}"], "check_kernels", lambda device: None)
 
 
-def rows_of(mode: str) -> Rows:
-    users, items = torch.arange(B), torch.randint(1, 50, (B, WIDTH))
+def rows_of(mode: str, n: int) -> Rows:
+    """n rows of a mode, of 40 users and 50 items."""
+    users, items = torch.randint(40, (n,)), torch.randint(1, 50, (n, WIDTH))
     if mode == "Impression":
-        return Rows(users, items, n_pos=torch.full((B,), 2), n_neg=torch.full((B,), 3))
-    return Rows(users, items[:, 0], labels=torch.ones(B) if mode == "CTR" else None, context=HISTORY)
+        return Rows(users, items, n_pos=torch.randint(1, 3, (n,)), n_neg=torch.randint(1, WIDTH - 1, (n,)))
+    history = {"history_items": torch.randint(1, 50, (n, 3)), "lengths": torch.randint(1, 4, (n,))}
+    labels = torch.randint(2, (n,)).float() if mode == "CTR" else None
+    return Rows(users, items[:, 0], labels=labels, context=history)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -74,7 +76,7 @@ def test_a_model_that_captures_looks_at_no_value(case: str):
     model = models.by_name(name)(random_graph(40, 50, 300), emb_size=8, mode=mode, **options)
     assert model.captures is captures
     model.to_device("meta").train()
-    batch = rows_of(mode).to(torch.device("meta"))
+    batch = rows_of(mode, 6).to(torch.device("meta"))
     seeds = torch.zeros(model.seed_count, 1, dtype=torch.int64, device="meta").unbind()
     if captures:
         step = Step(model, make_optimizer(model, "Adam", 0.1, 0.0))
