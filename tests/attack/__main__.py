@@ -49,7 +49,8 @@ def _import_all() -> None:
     """What children would import one by one; torch's optimizers take what compiles."""
     importlib.import_module("torch._dynamo")
     for module in pkgutil.walk_packages(ans_fast.__path__, "ans_fast."):
-        if module.name.rpartition(".")[2] not in ("__main__", "run", "_C", "_C_cuda"):
+        package, _, name = module.name.rpartition(".")
+        if name not in ("__main__", "run", "_C", "_C_cuda", "recbole") and package != "ans_fast.recbole":
             importlib.import_module(module.name)
 
 
