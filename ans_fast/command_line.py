@@ -1,4 +1,4 @@
-"""What the command lines share: how they parse, how they show help, how they end."""
+"""The command lines' common parts: parsing, help, exit status."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class Parser(argparse.ArgumentParser):
 
 
 def exit_status(command: Callable[[], int], interrupted: str = "error: interrupted") -> int:
-    """What `command` returns; after a UserError, shown on stderr, 2; after Ctrl-C, told by `interrupted`, 130; 141
-    without a word where who read stdout has left, as `head` does; 2 where stdout took less than all, as on a full
-    disk."""
+    """The status that `command` returns; after a UserError, shown on stderr, 2; after Ctrl-C, told by `interrupted`,
+    130; 141 without a word where who read stdout has left, as `head` does; 2 where stdout took less than all, as on a
+    full disk."""
     lost: OSError | None = None
     try:
         status = command()

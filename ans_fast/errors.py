@@ -32,5 +32,5 @@ class NoNegatives(UserError):
 
 
 def reason(error: OSError) -> str:
-    """What the operating system said, in a few lower-case words."""
+    """The operating system's words for the error, in lower case."""
     return (error.strerror or type(error).__name__).lower()

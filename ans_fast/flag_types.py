@@ -21,7 +21,7 @@ from ans_fast.errors import UserError
 
 
 class OptionType:
-    """What an option takes. A subclass gives `expected`, `read` and `accepts`.
+    """The values that an option takes. A subclass gives `expected`, `read` and `accepts`.
 
     expected: such as "an integer from 0 to 9". read: the value that a text says; ValueError if it says none.
     accepts: whether a value is one of these.

@@ -23,7 +23,7 @@ NOISE_STREAM, SAMPLING_STREAM = 0, 1
 
 
 class AnsTerms(NamedTuple):
-    """What `ans_terms` returns: four scalars and the winner of each (pair, hop)."""
+    """The result of `ans_terms`: four scalars and the hardest negative of each (pair, hop)."""
 
     bpr: Tensor
     sns: Tensor
@@ -200,15 +200,16 @@ def ans_terms(
     p = item_hops[pos_items][:, None]
     n = item_hops[neg_items]  # [B, M, H, D]
 
-    # Disentangle: what the gate lets through makes a negative hard, the rest is easy.
+    # Disentangle: the gate's share of a factor makes a negative hard, the easy share is what remains.
     gate = torch.sigmoid(item_gate[neg_items] * user_gate[:, None])
-    hard, easy = n * gate, n * (1 - gate)
-    hard_positive, easy_positive = p * gate, p * (1 - gate)
+    easy_share = 1 - gate
+    hard, easy = n * gate, n * easy_share
+    hard_positive, easy_positive = p * gate, p * easy_share
 
     # Augment: noise on the easy factors, towards the positive, within a learned margin.
     r = ans_noise(seed, n_pairs * n_negatives * n_hops, dim).to(n.dtype).view_as(n)
     length = torch.linalg.vector_norm(r, dim=-1, keepdim=True)
-    towards = torch.sign((p - n) * (1 - gate)).detach()  # of easy_positive - easy, in a form that cannot round to ±1
+    towards = torch.sign((p - n) * easy_share).detach()  # of easy_positive - easy, in a form that cannot round to ±1
     direction = towards * r / length.where(length > 0, 1.0)
     margin = _margin((margin_weight * (hard * hard_positive)).sum(-1, keepdim=True) + margin_bias)
     noise = direction * margin * noise_scale
@@ -216,8 +217,8 @@ def ans_terms(
     # Select: per pair and hop, the augmented negative with the largest score plus eps times its gain.
     score = ((u * n).sum(-1) + (1 + eps) * (u * noise).sum(-1)).detach()
     selected = hardest_of(score.masked_fill(~present[:, :, None], -torch.inf), dim=1)  # [B, H]
-    winner = selected[:, None, :, None].expand(-1, 1, -1, dim)
-    augmented = (n + noise).gather(1, winner)  # [B, 1, H, D]
+    index = selected[:, None, :, None].expand(-1, 1, -1, dim)
+    augmented = (n + noise).gather(1, index)  # [B, 1, H, D]
 
     # The terms. Every pair weighs the same, however many negatives it has.
     pairs = max(n_pairs, 1)

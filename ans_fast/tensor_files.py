@@ -23,11 +23,11 @@ _BLOCK = 1 << 20
 
 
 class _Damage(ValueError):
-    """What a checksum shows."""
+    """Damage that a checksum shows."""
 
 
 class _Sealing:
-    """What torch.save writes to: passes the bytes on, and keeps their digest and the error that torch would hide."""
+    """A file for torch.save: passes the bytes on, and keeps their digest and the error that torch would hide."""
 
     def __init__(self, file: BinaryIO):
         self.file, self.digest, self.error = file, hashlib.blake2b(digest_size=_DIGEST_BYTES), None
@@ -61,8 +61,8 @@ def save_tensors(path: Path, content: dict[str, Any]) -> None:
 
 
 def load_tensors(path: Path) -> dict[str, Any]:
-    """What `save_tensors` or torch.save wrote, on the CPU. Raises UserError: no such file, damaged, or of another
-    kind."""
+    """The content of a file by `save_tensors` or torch.save, on the CPU. Raises UserError: no such file, damaged, or of
+    another kind."""
     if not path.exists():
         raise UserError(f"{path}: no such file")
     if not path.is_file():

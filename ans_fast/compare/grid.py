@@ -43,7 +43,7 @@ class Run:
         return [*flags, "--random_seed", str(self.seed), *self.flags, "--save_final_results", "0"]
 
     def asked(self) -> dict[str, Any]:
-        """What makes a result this run's: the flags as results.json holds them, and the data's fingerprint now.
+        """The identity of a result: the flags as results.json holds them, and the data's fingerprint now.
 
         Raises UserError: a flag is wrong, or the data is not there.
         """
@@ -106,7 +106,7 @@ def _write(path: Path, content: dict[str, Any]) -> None:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """What the file holds; nothing where there is none, or none that is whole."""
+    """The file's content; nothing where there is none, or none that is whole."""
     try:
         content = json.loads(path.read_text())
     except (OSError, ValueError, RecursionError):

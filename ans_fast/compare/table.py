@@ -1,4 +1,4 @@
-"""What the runs found, as one table: Markdown, CSV and a chart."""
+"""The runs' results as one table: Markdown, CSV and a chart."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What holds of every data set that is read, from CSV files or from a cache."""
+"""Checks of every data set that is read, from CSV files or from a cache."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class GRU4Rec(Sequential):
         return products(self.users_now(context), rows_at(self.i_embeddings.weight, items))
 
     def users_now(self, context: dict[str, Tensor]) -> Tensor:
-        """What the histories make of their users: [B, D]."""
+        """The vectors of users by their histories: [B, D]."""
         lengths, order = context["lengths"].sort(descending=True, stable=True)
         history = context["history_items"].index_select(0, order).t()
         clicked = torch.arange(len(history), device=lengths.device)[:, None] < lengths  # [L, B]

@@ -1,4 +1,4 @@
-"""What makes hops of a node table."""
+"""Encoders: the hops of a node table."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Encoder(nn.Module):
         return self(table, graph, nodes).mean(1)
 
     def own_loss(self, table: Tensor, graph: BipartiteGraph, users: Tensor, items: Tensor) -> Tensor | None:
-        """What the encoder adds to the loss of clicks users int64 [B], items int64 [B]; None if nothing."""
+        """The encoder's own part of the loss of clicks users int64 [B], items int64 [B]; None if nothing."""
         return None
 
     def begin_epoch(self) -> None:

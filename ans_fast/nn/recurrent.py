@@ -12,7 +12,7 @@ from ans_fast.nn.gather import rows_at
 
 
 def last_states(unit: nn.GRU, table: Tensor, ids: Tensor, sizes: list[int], n_rows: int) -> Tensor:
-    """What `unit` remembers of each sequence, with gradients for its parameters and the table.
+    """The last state of `unit` after each sequence, with gradients for its parameters and the table.
 
     Args:
         unit: one layer, one direction, input D, state H. table: [n, D].

@@ -41,5 +41,5 @@ def use_reference() -> bool:
     return _choice.get() == "reference"
 
 
-# What torch.compiler.assume_constant_result does; calling it would import torch's compiler, a second at every start.
+# As torch.compiler.assume_constant_result does; calling it would import torch's compiler, a second at every start.
 use_reference._dynamo_marked_constant = True

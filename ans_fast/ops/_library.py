@@ -49,7 +49,7 @@ except RuntimeError as error:  # of ANS_FAST_SIMD
 
 
 def build_info() -> dict[str, Any]:
-    """What the extension was built with.
+    """How the extension was built.
 
     Keys: version, torch (the version whose headers were used), compiler, simd (levels compiled), simd_in_use,
     cuda (version or None), cuda_architectures (such as ["80", "90+PTX"]).

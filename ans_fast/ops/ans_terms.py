@@ -39,8 +39,8 @@ def ans_terms(
     Args:
         user_hops, item_hops: [n_users, H, D] and [n_items, H, D], float32 or float64. Differentiable, as are the gates
             and the margin.
-        user_gate: [B, H, D], the batch's users projected for the gate, before the sigmoid.
-        item_gate: [n_items, H, D], all items projected likewise.
+        user_gate: [B, H, D], the gate logits (before the sigmoid) of the batch's users.
+        item_gate: [n_items, H, D], those of all items.
         margin_weight, margin_bias: [D] and [1], the margin's linear layer.
         users, pos_items: int64 [B], the pairs.
         neg_items: int64 [B, M], candidates of each pair.

@@ -1,4 +1,4 @@
-"""What a gated recurrent unit remembers of sequences."""
+"""The last states of a gated recurrent unit over sequences."""
 
 from __future__ import annotations
 

@@ -30,8 +30,8 @@ def hardest_negatives(
             scored by.
         item_hops: [n_items, H, D].
         candidates: int64 [B, K, M]: M items to look at for each of K negatives.
-        item_gate: [n_items, H, D], all items projected for the gate, before the sigmoid; or None: no gate.
-        pos_gate: [B, H, D], the pairs projected likewise; given if item_gate is.
+        item_gate: [n_items, H, D], the gate logits (before the sigmoid) of all items; or None: no gate.
+        pos_gate: [B, H, D], those of the pairs; given if item_gate is.
         rest: what whole items count for beside their gated factors; without gates it has no meaning.
 
     Returns:

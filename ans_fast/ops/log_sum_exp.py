@@ -81,7 +81,7 @@ def _check(
 
 
 def _sum_dtype(rows: Tensor) -> torch.dtype:
-    """What rows are summed up in: float32 for those of 16 bits."""
+    """The dtype of sums over rows: float32 for rows of 16 bits."""
     return torch.promote_types(rows.dtype, torch.float32)
 
 

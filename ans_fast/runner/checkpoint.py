@@ -1,4 +1,4 @@
-"""What the command line's checkpoints are known again by: flags and facts of the data."""
+"""The flags and the facts of the data by which the command line knows its checkpoints again."""
 
 from __future__ import annotations
 
@@ -29,6 +29,6 @@ def shaping_flags(args: Namespace) -> dict[str, Any]:
 
 
 def data_facts(dataset: Dataset) -> dict[str, Any]:
-    """What a file of weights keeps of the data they were trained on: a fingerprint, and counts that people know."""
+    """The facts of its training data in a file of weights: a fingerprint, and counts that people know."""
     rows = {split: len(getattr(dataset, split)) for split in ("train", "dev", "test")}
     return {"fingerprint": dataset.fingerprint, "users": dataset.n_users - 1, "items": dataset.n_items - 1, **rows}

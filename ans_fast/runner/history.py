@@ -1,4 +1,4 @@
-"""What a training run has seen so far, epoch by epoch."""
+"""The course of a training run, epoch by epoch."""
 
 from __future__ import annotations
 

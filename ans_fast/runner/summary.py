@@ -1,4 +1,4 @@
-"""What a person wants to see before and after training."""
+"""Tables for people: flags, data and model before training, results after it."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ class DNS(nn.Module):
     hop_by_hop = False
 
     def draw(self, users: Tensor, n_negatives: int, n_hops: int, seed: Tensor) -> dict[str, Tensor]:
-        """What a step draws for its clicks users int64 [B] beside candidates, by the candidates' seed int64 [1]:
+        """The draws of a step for its clicks users int64 [B] beside candidates, by the candidates' seed int64 [1]:
         tensors [B, …] by name."""
         return {}
 
@@ -37,5 +37,5 @@ class DNS(nn.Module):
         return n
 
     def own_loss(self, u: Tensor, p: Tensor, n: Tensor) -> Tensor | None:
-        """What is added to the loss; None if nothing."""
+        """An addition to the loss; None if there is none."""
         return None

@@ -70,7 +70,7 @@ class Rows:
 
 @dataclass(frozen=True, eq=False)
 class Query:
-    """What to score: users int64 [B] with the candidates items int64 [B, C], or with all items where that is None.
+    """Users int64 [B] to score with candidates: items int64 [B, C], or all items where that is None.
 
     context: as in Rows.
     """

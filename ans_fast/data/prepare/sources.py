@@ -27,7 +27,7 @@ class Source:
 
     @property
     def told(self) -> str:
-        """What it is, by the names of its files."""
+        """Its kind, by the names of its files."""
         return f"{self.kind} ({', '.join(_printable(file.name) for file in self.files)})"
 
 
