@@ -28,9 +28,11 @@ class Processes:
     """One process: what a group's methods are where nothing has to be moved.
 
     rank: this process's number from 0. size: W, how many there are. local_rank, local_size: the same on this machine.
+    alone: whether this is no group; one of a single process does all that others do.
     """
 
     rank, size, local_rank, local_size = 0, 1, 0, 1
+    alone = True
 
     @property
     def leads(self) -> bool:
@@ -88,6 +90,8 @@ class Group(Processes):
 
     Methods raise UserError where a process cannot be reached: one that died, most likely.
     """
+
+    alone = False
 
     def __init__(self) -> None:
         import torch.distributed as dist

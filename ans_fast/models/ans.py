@@ -139,6 +139,11 @@ class ANS(DotProduct):
             return self.table.weight
         return self._hops().flatten(1)
 
+    @classmethod
+    def by_columns(cls, base_model: str = "LightGCN", **options: Any) -> bool:
+        """Where the base acts on every column alone."""
+        return ENCODERS[base_model].by_columns
+
     @property
     def columns(self) -> Columns | None:
         return self.table.columns

@@ -84,6 +84,12 @@ class Recommender(nn.Module):
         """The model with `options`, arguments of __init__, and what it takes from the data set besides its graph."""
         return cls(graph, **options)
 
+    @classmethod
+    def by_columns(cls, **options: Any) -> bool:
+        """Whether several processes hold the columns of its tables together; otherwise each holds all. options: those
+        of __init__."""
+        return False
+
     def context(self, dataset: Dataset, split: str) -> dict[str, Tensor]:
         """Further tensors [R, …] that each row of "train", "dev" or "test" brings along in Rows and Query."""
         return {}
@@ -217,9 +223,9 @@ class Recommender(nn.Module):
         """Writes weights, options and graph into one file, atomically; `load` reads it."""
         save_tensors(Path(path), self.content())
 
-    def content(self) -> dict[str, Any]:
-        """What `save` writes."""
-        return storage.content(self)
+    def content(self, weights: dict[str, Tensor] | None = None) -> dict[str, Any]:
+        """What `save` writes. weights: another state dict than the present one."""
+        return storage.content(self, self.state_dict() if weights is None else weights)
 
     @classmethod
     def load(cls, path: str | Path) -> Recommender:

@@ -110,6 +110,10 @@ class Encoded(DotProduct):
     def captures(self) -> bool:
         return self.encoder.captures and self.negative_sampling != "DENS"  # which looks at how far its warm-up is
 
+    @classmethod
+    def by_columns(cls, **options: Any) -> bool:
+        return True
+
     @property
     def columns(self) -> Columns | None:
         return self.table.columns

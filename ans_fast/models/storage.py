@@ -12,7 +12,8 @@ from torch import Tensor
 from ans_fast.errors import UserError
 from ans_fast.graph import BipartiteGraph
 from ans_fast.models.registry import by_name
-from ans_fast.tensor_files import check_tensors, load_tensors
+from ans_fast.nn.held_state import own_state
+from ans_fast.tensor_files import load_tensors
 
 if TYPE_CHECKING:
     from ans_fast.models.base import Recommender
@@ -28,8 +29,8 @@ def option_names(kind: type[Recommender]) -> list[str]:
     return [name for name in names if name not in ("self", "graph")]
 
 
-def content(model: Recommender) -> dict[str, Any]:
-    """What a file holds of a model."""
+def content(model: Recommender, weights: dict[str, Tensor]) -> dict[str, Any]:
+    """What a file holds of a model with these weights."""
     graph, end = model.graph, model.graph.n_edges
     return {
         "model": model.name,
@@ -40,7 +41,7 @@ def content(model: Recommender) -> dict[str, Any]:
             "degrees": graph.degrees[: graph.n_users].cpu(),
             "nodes": graph.indices[:end].cpu(),
         },
-        "weights": {name: value.cpu() for name, value in model.state_dict().items()},
+        "weights": {name: value.cpu() for name, value in weights.items()},
     }
 
 
@@ -62,5 +63,4 @@ def load(path: str | Path) -> Recommender:
 
 def load_weights(model: Recommender, weights: dict[str, Tensor], path: str | Path) -> None:
     """See `Recommender.load_weights`."""
-    check_tensors(weights, model.state_dict(), path, "weights")
-    model.load_state_dict(weights)
+    model.load_state_dict(own_state(model, weights, path, "weights"))

@@ -20,9 +20,11 @@ class Encoder(nn.Module):
 
     Attributes:
         captures: as in Recommender.
+        by_columns: whether it acts on every column of the table alone.
     """
 
     captures: ClassVar[bool] = True
+    by_columns: ClassVar[bool] = False
 
     def __init__(self, n_layers: int, emb_size: int):
         super().__init__()
@@ -47,6 +49,8 @@ class Encoder(nn.Module):
 class LightGCNEncoder(Encoder):
     """ "LightGCN" (He et al., SIGIR 2020): the embedding and its n_layers propagated ones."""
 
+    by_columns = True
+
     def forward(self, table: Tensor, graph: BipartiteGraph, nodes: Tensor | None = None) -> Tensor:
         return ops.propagate(table, graph, self.n_layers, nodes)
 
@@ -56,6 +60,8 @@ class LightGCNEncoder(Encoder):
 
 class BPRMFEncoder(Encoder):
     """Matrix factorisation ("BPR", Rendle et al., UAI 2009): the embedding alone."""
+
+    by_columns = True
 
     def forward(self, table: Tensor, graph: BipartiteGraph, nodes: Tensor | None = None) -> Tensor:
         return self.mean(table, graph, nodes)[:, None]
@@ -96,6 +102,7 @@ class SGLEncoder(LightGCNEncoder):
     """
 
     WEIGHT, TEMPERATURE, DROPPED = 0.1, 0.2, 0.1
+    by_columns = False  # its own loss is that of whole vectors
     captures = False  # each epoch has graphs of its own, and each batch as many distinct nodes as it has
 
     def __init__(self, n_layers: int, emb_size: int):

@@ -73,6 +73,13 @@ def name_tables(model: nn.Module) -> None:
     model.register_load_state_dict_pre_hook(_join_tables)
 
 
+def keys_of_tables(model: nn.Module) -> list[tuple[NodeTable, list[str]]]:
+    """The model's own tables, with the keys that each has in the model's state dict."""
+    named = {table: keys for table, _, keys in _named_tables(model, "")}
+    tables = [(key, child) for key, child in model.named_children() if isinstance(child, NodeTable)]
+    return [(table, named.get(table, [f"{key}.weight"])) for key, table in tables]
+
+
 # Hooks are functions of the model that they are called with, so that models can be copied and pickled.
 
 

@@ -14,10 +14,10 @@ from torch import Tensor
 from ans_fast.distributed import ALONE, Processes
 from ans_fast.errors import UserError
 from ans_fast.models.base import Recommender
+from ans_fast.nn.held_state import gather_state, own_state
 from ans_fast.runner.evaluate import Evaluator
 from ans_fast.runner.history import History
 from ans_fast.runner.metrics import format_metrics
-from ans_fast.tensor_files import check_tensors
 from ans_fast.training.batches import Rows
 from ans_fast.training.checkpoint import Checkpoint, reading
 from ans_fast.training.choose import make_step
@@ -57,8 +57,8 @@ class Training:
         path = self.checkpoint.path
         content, changed = self.checkpoint.load(self.model, self.optimizer)
         with reading(path):
-            self.best, self.history = content["best"], History.from_dict(content["history"])
-            check_tensors(self.best, self.model.state_dict(), path, "best")
+            self.best = own_state(self.model, content["best"], path, "best")
+            self.history = History.from_dict(content["history"])
         self.history.main_metric = self.args.main_metric
         self.history.values()
         self._saved = len(self.history)
@@ -92,7 +92,8 @@ class Training:
         return True
 
     def _save(self) -> None:
-        self.checkpoint.save(self.model, self.optimizer, {"best": self.best, "history": self.history.as_dict()})
+        best = gather_state(self.model, self.best, self.checkpoint.path.parent)
+        self.checkpoint.save(self.model, self.optimizer, {"best": best, "history": self.history.as_dict()})
         self._saved = len(self.history)
 
     def _epoch(self, epoch: int) -> None:

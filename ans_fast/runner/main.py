@@ -7,6 +7,7 @@ import os
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
+from contextlib import nullcontext
 from datetime import datetime
 from time import perf_counter
 from typing import Any
@@ -19,6 +20,8 @@ from ans_fast.data import Dataset, load
 from ans_fast.distributed import Processes
 from ans_fast.errors import UserError
 from ans_fast.models.base import Recommender
+from ans_fast.nn.columns import in_columns
+from ans_fast.nn.held_state import gather_state, n_parameters
 from ans_fast.runner import arguments, summary
 from ans_fast.runner.checkpoint import make_checkpoint
 from ans_fast.runner.curves import Curves
@@ -93,11 +96,14 @@ def _train_and_evaluate(
     for remark in dataset.remarks:
         logging.info(remark)
     graph = BipartiteGraph(dataset.clicks.users, dataset.clicks.items, dataset.n_users, dataset.n_items)
-    model = args.model.from_data(dataset, graph, first_item=1, **args.options).to_device(device)
+    held = not group.alone and args.model.by_columns(**args.options)
+    with in_columns(group) if held else nullcontext():
+        model = args.model.from_data(dataset, graph, first_item=1, **args.options)
+    model.to_device(device)
     rows = Rows.of_split(dataset.train)
     rows = model.training_rows(Rows(**{**vars(rows), "context": model.context(dataset, "train")})).to(device)
     evaluators = {split: make_evaluator(model, dataset, split, args, group) for split in ("dev", "test")}
-    logging.info("#params: %d", sum(p.numel() for p in model.parameters()))
+    logging.info("#params: %d", n_parameters(model))
     logging.info(summary.training_table(model, dataset, rows, args, group))
     if args.mode == "TopK":
         logging.info("Ranked: %s", evaluators["test"].ranks)
@@ -117,7 +123,7 @@ def _train_and_evaluate(
     curves.close(results, training.history.best_epoch)
     facts = {
         "fingerprint": dataset.fingerprint,
-        "parameters": sum(p.numel() for p in model.parameters()),
+        "parameters": n_parameters(model),
         "backend": summary.backend_name(device),
     }
     if group.leads:
@@ -180,8 +186,9 @@ def _take_best(training: Training, paths: Paths) -> None:
     history = training.history
     best = history.best_epoch
     training.model.load_state_dict(training.best)
+    weights = gather_state(training.model, training.model.state_dict(), paths.weights.parent)
     if training.group.leads:
-        save_tensors(paths.weights, {**training.model.content(), "data": training.checkpoint.data})
+        save_tensors(paths.weights, {**training.model.content(weights), "data": training.checkpoint.data})
     dev = format_metrics(history.dev[best - 1])
     logging.info("%sBest Iter(dev)=%5d\t dev=(%s) [%.1f s] ", os.linesep, best, dev, history.total_seconds)
 

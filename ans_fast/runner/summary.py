@@ -11,6 +11,7 @@ from ans_fast import build_info
 from ans_fast.data import Dataset
 from ans_fast.distributed import Processes
 from ans_fast.models.base import Recommender
+from ans_fast.nn.held_state import held_tables, n_parameters
 from ans_fast.ops._backend import use_reference
 from ans_fast.training.batches import Rows
 
@@ -26,7 +27,7 @@ def arguments_table(args: Namespace) -> str:
 
 def training_table(model: Recommender, dataset: Dataset, rows: Rows, args: Namespace, group: Processes) -> str:
     """Size of the data, work an epoch, and what it runs on."""
-    n_parameters = sum(p.numel() for p in model.parameters())
+    total, own = n_parameters(model), sum(p.numel() for p in model.parameters())
     users, items = dataset.n_users - 1, dataset.n_items - 1
     return _table(
         "Data and model",
@@ -38,12 +39,18 @@ def training_table(model: Recommender, dataset: Dataset, rows: Rows, args: Names
             "density": f"{model.graph.n_edges / max(users * items, 1):.4%}",
             "rows": f"{len(dataset.train):,} train, {len(dataset.dev):,} dev, {len(dataset.test):,} test",
             "batches": f"{-(-len(rows) // args.batch_size):,} an epoch of {args.batch_size:,}",
-            "parameters": f"{n_parameters:,}",
-            "memory": f"{n_parameters * 16 / 2**20:,.1f} MiB for weights, gradients and Adam",
+            "parameters": f"{total:,}",
+            "memory": f"{own * 16 / 2**20:,.1f} MiB for weights, gradients and Adam",
             "backend": backend_name(model.device),
-            **({"processes": str(group.size)} if group.size > 1 else {}),
+            **({} if group.alone else {"processes": f"{group.size}, each with {_held(model)}"}),
         },
     )
+
+
+def _held(model: Recommender) -> str:
+    """What of the tables this process holds."""
+    widths = {(table.columns.width, table.columns.dim) for table in held_tables(model)}
+    return " and ".join(f"{width} of {dim} columns" for width, dim in widths) or "all tables"
 
 
 def backend_name(device: torch.device) -> str:

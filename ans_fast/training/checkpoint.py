@@ -12,8 +12,9 @@ import torch
 
 from ans_fast.distributed import ALONE, Processes
 from ans_fast.errors import UserError
-from ans_fast.tensor_files import FORMAT, check_tensors, load_tensors, save_tensors
-from ans_fast.training.optimizer import Optimizer, load_optimizer
+from ans_fast.nn.held_state import gather_optimizer, gather_state, own_optimizer, own_state
+from ans_fast.tensor_files import FORMAT, load_tensors, save_tensors
+from ans_fast.training.optimizer import Optimizer, load_optimizer, parameters_of
 
 if TYPE_CHECKING:
     from ans_fast.models.base import Recommender
@@ -49,8 +50,10 @@ class Checkpoint:
         content = {
             "flags": dict(self.flags),
             "data": dict(self.data),
-            "weights": model.state_dict(),
-            "optimizer": optimizer.state_dict()["state"],
+            "weights": gather_state(model, model.state_dict(), self.path.parent),
+            "optimizer": gather_optimizer(
+                model, parameters_of(optimizer), optimizer.state_dict()["state"], self.path.parent
+            ),
             "random": torch.get_rng_state(),
             **kept,
         }
@@ -78,9 +81,9 @@ class Checkpoint:
                 )
             check_data(content["data"], self.data, self.path)
             before = _facts(content["flags"], self.path, "flags")
-            check_tensors(content["weights"], model.state_dict(), self.path, "weights")
-            model.load_state_dict(content["weights"])
-            load_optimizer(optimizer, content["optimizer"], self.path)
+            model.load_state_dict(own_state(model, content["weights"], self.path, "weights"))
+            state = own_optimizer(model, parameters_of(optimizer), content["optimizer"])
+            load_optimizer(optimizer, state, self.path)
             torch.set_rng_state(content["random"])
             if "random_cuda" in content and model.device.type == "cuda":
                 torch.cuda.set_rng_state(content["random_cuda"], model.device)

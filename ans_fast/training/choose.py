@@ -19,19 +19,20 @@ if TYPE_CHECKING:
 def make_step(model: Recommender, optimizer: Optimizer, group: Processes, capture: bool = True) -> Step:
     """What trains `model`: a step of the group, or of this process alone; on a GPU a captured one if that is wanted and
     possible. If it is wanted and not possible, the log says why."""
-    if group.size > 1:
-        return SharedStep(model, optimizer, group)
+    plain = Step(model, optimizer) if group.alone else SharedStep(model, optimizer, group)
     if not capture or model.device.type != "cuda":
-        return Step(model, optimizer)
-    obstacle = _obstacle(model, optimizer)
+        return plain
+    obstacle = _obstacle(model, optimizer, group)
     if obstacle:
         logging.info("Steps are not captured in CUDA graphs: %s", obstacle)
-        return Step(model, optimizer)
+        return plain
     return CapturedStep(model, optimizer, CudaGraphs)
 
 
-def _obstacle(model: Recommender, optimizer: Optimizer) -> str | None:
+def _obstacle(model: Recommender, optimizer: Optimizer, group: Processes) -> str | None:
     """Why steps can't be captured."""
+    if not group.alone:
+        return "which rows processes exchange is up to each batch"
     if not model.captures:
         return f"the loss of {model.name} as it is set here waits for the GPU"
     if not all(group.get("capturable", True) for group in optimizer.param_groups):

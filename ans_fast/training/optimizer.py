@@ -32,7 +32,7 @@ class Adam:
 
     def zero_grad(self) -> None:
         """Drops all gradients."""
-        for parameter in self._parameters():
+        for parameter in parameters_of(self):
             parameter.grad = None
 
     @torch.no_grad()
@@ -60,13 +60,13 @@ class Adam:
 
     def state_dict(self) -> dict[str, Any]:
         """The state of parameters, by their number, and the groups."""
-        numbers = {p: number for number, p in enumerate(self._parameters())}
+        numbers = {p: number for number, p in enumerate(parameters_of(self))}
         groups = [{**group, "params": [numbers[p] for p in group["params"]]} for group in self.param_groups]
         return {"state": {numbers[p]: state for p, state in self.state.items()}, "param_groups": groups}
 
     def load_state_dict(self, content: dict[str, Any]) -> None:
         """Takes over a state dict. Raises ValueError where it is of other parameters."""
-        parameters, state = self._parameters(), {}
+        parameters, state = parameters_of(self), {}
         for number, saved in content["state"].items():
             if number not in range(len(parameters)):
                 raise ValueError("the optimizer's state is of other parameters")
@@ -78,9 +78,6 @@ class Adam:
         for group, saved in zip(self.param_groups, content["param_groups"], strict=True):
             group |= {name: value for name, value in saved.items() if name in group and name != "params"}
         self.state = state
-
-    def _parameters(self) -> list[Tensor]:
-        return [p for group in self.param_groups for p in group["params"]]
 
     def _state_of(self, parameter: Tensor) -> dict[str, Tensor]:
         if parameter not in self.state:
@@ -116,10 +113,15 @@ def make_optimizer(model: Recommender, name: str, lr: float, l2: float) -> Optim
     return getattr(torch.optim, name)(model.parameter_groups(l2), lr=lr, **fused)
 
 
+def parameters_of(optimizer: Optimizer) -> list[Tensor]:
+    """What it updates, in the order by which its state dicts number them."""
+    return [p for group in optimizer.param_groups for p in group["params"]]
+
+
 def load_optimizer(optimizer: Optimizer, state: dict[int, dict[str, Any]], path: Path) -> None:
     """Takes over the "state" of a state dict read from `path`; the optimizer's own settings stay. Raises UserError,
     naming file and entry, where an entry is not what this optimizer keeps of these parameters."""
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    parameters = parameters_of(optimizer)
     names = STATE[type(optimizer).__name__]
     if names and parameters and not state:
         raise UserError(f"{path}: optimizer must hold the state of parameters, got none")

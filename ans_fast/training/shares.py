@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ans_fast.distributed import Processes
+from ans_fast.nn.held_state import held_tables
 from ans_fast.training.batches import Rows
 from ans_fast.training.optimizer import Optimizer
 from ans_fast.training.step import Step
@@ -22,17 +23,25 @@ class SharedStep(Step):
 
     Every process has the same batches and draws the same for them; its loss is that of its share of the rows. A loss
     is a mean over rows, so that of the whole batch is the mean of the shares', weighed by their rows. Gradients and
-    losses are added up in one all-reduce.
+    losses are added up in one all-reduce; those of tables that are held in columns come by columns.
     """
 
     def __init__(self, model: Recommender, optimizer: Optimizer, group: Processes):
         super().__init__(model, optimizer)
         self.group = group
-        self.parameters = [p for p in model.parameters() if p.requires_grad]
+        self.tables = held_tables(model)
+        held = {table.weight for table in self.tables}
+        self.parameters = [p for p in model.parameters() if p.requires_grad and p not in held]
 
     def __call__(self, batch: Rows, seeds: Sequence[Tensor]) -> Tensor:
         self.optimizer.zero_grad()
-        share, weight = self._share(self.model.draw(batch, seeds))
+        batch = self.model.draw(batch, seeds)
+        shares = [self._share(batch, rank) for rank in range(self.group.size)]
+        if self.tables:
+            nodes = [self._nodes_of(share) for share, _ in shares]
+            for table in self.tables:
+                table.columns.look_at(nodes)
+        share, weight = shares[self.group.rank]
         loss, parts = self.model.loss(share, seeds)
         (loss * weight).backward()
         self.names = ("loss", *parts)
@@ -41,11 +50,17 @@ class SharedStep(Step):
         self.optimizer.step()
         return values
 
-    def _share(self, batch: Rows) -> tuple[Rows, float]:
-        """This process's rows, and their share of the batch. Where there are fewer rows than processes, who has none
+    def _share(self, batch: Rows, rank: int) -> tuple[Rows, float]:
+        """A process's rows, and their share of the batch. Where there are fewer rows than processes, who has none
         takes the first at weight 0, so that all do the same."""
-        begin, end = self.group.bounds(len(batch))[self.group.rank :][:2]
+        begin, end = self.group.bounds(len(batch))[rank : rank + 2]
         return (batch[begin:end] if end > begin else batch[:1]), (end - begin) / len(batch)
+
+    def _nodes_of(self, rows: Rows) -> Tensor:
+        """The distinct nodes that rows look at, ascending."""
+        n_users = self.model.graph.n_users
+        items = (ids for ids in (rows.items, rows.neg_items) if ids is not None)
+        return torch.cat([rows.users, *(ids.flatten() + n_users for ids in items)]).unique()
 
     def _add_up(self, values: Tensor) -> None:
         """Replaces the parameters' gradients, and the values, by their sums over the group."""

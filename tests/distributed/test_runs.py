@@ -22,6 +22,14 @@ RUNS = {  # SGD where gradients cancel, so that Adam would divide rounding by ro
     "FPMC, all items": "--model_name FPMC --test_all 1",
     "NeuMF": "--model_name NeuMF --num_neg 2 --optimizer SGD --lr 1",
     "SLRCPlus": "--model_name SLRCPlus",
+    "BPRMF": "--model_name BPRMF --optimizer Adagrad",
+    "LightGCN": "--model_name LightGCN",
+    "LightGCN, popular": "--model_name LightGCN --negative_sampling popularity --test_all 1",
+    "LightGCN, DNS": "--model_name LightGCN --negative_sampling DNS --n_candidates 5",
+    "LightGCN, MixGCF": "--model_name LightGCN --negative_sampling MixGCF --n_candidates 5",
+    "BPRMF, DENS": "--model_name BPRMF --negative_sampling DENS --n_candidates 5 --num_neg 2",
+    "ANS": "--model_name ANS --noise_scale 0 --n_layers 2",
+    "ANS over BPRMF": "--model_name BPRMF --negative_sampling ANS --noise_scale 0",
     "ANS over NGCF": "--model_name ANS --base_model NGCF --n_layers 1 --noise_scale 0",
 }
 
