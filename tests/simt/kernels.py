@@ -176,6 +176,4 @@ def ans_terms_backward(
     deterministic: bool,
 ) -> tuple[Tensor, ...]:
     with _seed_tensor(seed) as at:
-        return operators().ans_terms_backward(
-            *inputs, eps, noise_scale, at, grad_terms, selected, saved, deterministic
-        )
+        return operators().ans_terms_backward(*inputs, eps, noise_scale, at, grad_terms, selected, saved, deterministic)
