@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ans_fast.data.checks import check_dataset
-from ans_fast.data.dataset import Dataset, ImpressionLists, Interactions, Labelled, TopKSplit
+from ans_fast.data.dataset import SPLIT_TYPES, Dataset, Interactions
 from ans_fast.data.files import SPLIT_FILES
 from ans_fast.errors import UserError
 from ans_fast.files import atomic_file
@@ -24,7 +24,6 @@ _FORMAT = 2  # a new number with every change of what the readers or this file m
 _WORTHWHILE = 8 << 20  # bytes of CSV: smaller sets are read about as fast as their cache
 _SPLITS = ("train", "dev", "test")
 _NUMBERS = ("n_users", "n_items", "repeated_clicks", "repeated_negatives")
-_SPLIT_TYPES = {"TopK": TopKSplit, "Impression": ImpressionLists, "CTR": Labelled}
 
 
 def cached(
@@ -58,7 +57,7 @@ def _user_cache(name: str) -> Path | None:
 
 
 def _types(mode: str) -> dict[str, type]:
-    return {"clicks": Interactions, "later_clicks": Interactions, **dict.fromkeys(_SPLITS, _SPLIT_TYPES[mode])}
+    return {"clicks": Interactions, "later_clicks": Interactions, **dict.fromkeys(_SPLITS, SPLIT_TYPES[mode])}
 
 
 def _save(path: Path, dataset: Dataset) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -46,14 +46,29 @@ class Interactions:
 class TopKSplit(Interactions):
     """Rows whose item is the one to find among neg_items int64 [R, C], or among all items where neg_items is None."""
 
+    mode: ClassVar[str] = "TopK"
+
     neg_items: np.ndarray | None = None
+
+    @property
+    def summary(self) -> str:
+        """Its size, in words."""
+        candidates = "" if self.neg_items is None else f", {self.neg_items.shape[1]} neg_items each"
+        return f"{len(self):,} rows of {len(np.unique(self.users)):,} users{candidates}"
 
 
 @dataclass(frozen=True, eq=False)
 class Labelled(Interactions):
     """Rows with labels float32 [R]: 1 for a click, 0 for an item that was shown and not clicked."""
 
+    mode: ClassVar[str] = "CTR"
+
     labels: np.ndarray
+
+    @property
+    def summary(self) -> str:
+        """Its size, in words."""
+        return f"{len(self):,} rows of {len(np.unique(self.users)):,} users, {self.labels.mean():.1%} clicks"
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +79,8 @@ class ImpressionLists:
     each in file order; n_pos, n_neg int64 [L], both at least 1; times float64 [L] of each list's first row.
     """
 
+    mode: ClassVar[str] = "Impression"
+
     users: np.ndarray
     items: np.ndarray
     n_pos: np.ndarray
@@ -73,14 +90,26 @@ class ImpressionLists:
     def __len__(self) -> int:
         return len(self.users)
 
+    @property
+    def summary(self) -> str:
+        """Their size, in words."""
+        return (
+            f"{len(self):,} lists of {len(np.unique(self.users)):,} users, "
+            f"{self.n_pos.mean():.1f} clicked and {self.n_neg.mean():.1f} other items a list"
+        )
+
+
+Split = TopKSplit | ImpressionLists | Labelled
+SPLIT_TYPES: dict[str, type[Split]] = {kind.mode: kind for kind in (TopKSplit, ImpressionLists, Labelled)}  # by mode
+
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """A data set with its three splits.
 
-    mode is "TopK" (splits are TopKSplit), "Impression" (ImpressionLists) or "CTR" (Labelled). n_users and n_items are
-    the largest id + 1 over the three files. clicks are the train rows that make graph and histories: all rows in TopK
-    mode, those with label 1 otherwise, also where a row's list was dropped from `train`. later_clicks are the same of
+    mode names what the splits are, see SPLIT_TYPES. n_users and n_items are the largest id + 1 over the three files.
+    clicks are the train rows that make graph and histories: all rows in TopK mode, those with label 1 otherwise, also
+    where a row's list was dropped from `train`. later_clicks are the same of
     dev and test. fingerprint is a digest of the files and options that the set was read from, "" where it was not
     read from files: two sets with one fingerprint are the same. repeated_clicks counts the later_clicks on an item that
     their user has among clicks, repeated_negatives the rows of dev and test that hold an item twice in neg_items.
@@ -92,9 +121,9 @@ class Dataset:
     n_items: int
     clicks: Interactions
     later_clicks: Interactions
-    train: TopKSplit | ImpressionLists | Labelled
-    dev: TopKSplit | ImpressionLists | Labelled
-    test: TopKSplit | ImpressionLists | Labelled
+    train: Split
+    dev: Split
+    test: Split
     folder: Path
     sep: str = "\t"
     fingerprint: str = ""

@@ -32,7 +32,7 @@ def describe(dataset: Dataset) -> list[tuple[str, str]]:
         ("clicks on the top 1 % of items", f"{_top_share(per_item):.1%}"),
         ("time", " to ".join(span) if about.times else "none, an order instead"),
     ]
-    rows += [(split, _describe_split(getattr(dataset, split), dataset.mode)) for split in _SPLITS]
+    rows += [(split, getattr(dataset, split).summary) for split in _SPLITS]
     return rows + [("remark", line) for line in dataset.remarks]
 
 
@@ -72,15 +72,3 @@ def _spread(counts: np.ndarray) -> str:
 def _top_share(per_item: np.ndarray) -> float:
     top = np.sort(per_item)[::-1][: max(1, len(per_item) // 100)]
     return float(top.sum() / per_item.sum())
-
-
-def _describe_split(split, mode: str) -> str:
-    if mode == "Impression":
-        return (
-            f"{len(split):,} lists of {len(np.unique(split.users)):,} users, "
-            f"{split.n_pos.mean():.1f} clicked and {split.n_neg.mean():.1f} other items a list"
-        )
-    rows = f"{len(split):,} rows of {len(np.unique(split.users)):,} users"
-    if mode == "CTR":
-        return f"{rows}, {split.labels.mean():.1%} clicks"
-    return rows if split.neg_items is None else f"{rows}, {split.neg_items.shape[1]} neg_items each"

@@ -19,7 +19,7 @@ _SPLITS = ("train", "dev", "test")
 def read_ctr(name: str, folder: Path, sep: str) -> Dataset:
     """The data set in folder with a row a label. Raises UserError."""
     rows = [_rows(Table(folder / f"{split}.csv", _COLUMNS, sep)) for split in _SPLITS]
-    return _dataset(name, "CTR", folder, sep, rows, rows)
+    return _dataset(name, folder, sep, rows, rows)
 
 
 def read_impressions(name: str, folder: Path, sep: str, impression_key: str, limits: ListLimits) -> Dataset:
@@ -39,7 +39,7 @@ def read_impressions(name: str, folder: Path, sep: str, impression_key: str, lim
                 f"{table.path}: no user has both a label 1 and a label 0 under one {impression_key!r}, "
                 "so no list is left; check --impression_idkey, or use CTR mode"
             )
-    return _dataset(name, "Impression", folder, sep, rows, lists)
+    return _dataset(name, folder, sep, rows, lists)
 
 
 def _rows(table: Table) -> Labelled:
@@ -57,7 +57,7 @@ def _clicks(rows: Labelled) -> Interactions:
 
 
 def _dataset(
-    name: str, mode: str, folder: Path, sep: str, rows: list[Labelled], splits: list[Labelled] | list[ImpressionLists]
+    name: str, folder: Path, sep: str, rows: list[Labelled], splits: list[Labelled] | list[ImpressionLists]
 ) -> Dataset:
     clicks = _clicks(rows[0])
     if not len(clicks):
@@ -67,7 +67,7 @@ def _dataset(
     n_items = table_rows("item_id", [part.items for part in rows], folder)
     return Dataset(
         name=name,
-        mode=mode,
+        mode=splits[0].mode,
         n_users=n_users,
         n_items=n_items,
         clicks=clicks,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import importlib
 import logging
 import os
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from ans_fast.data.cache import cached
-from ans_fast.data.dataset import Dataset
+from ans_fast.data.dataset import SPLIT_TYPES, Dataset, ImpressionLists, Labelled, TopKSplit
 from ans_fast.data.demo import NAME as DEMO
 from ans_fast.data.demo import write_demo
 from ans_fast.data.files import check_name, fingerprint_of
@@ -18,7 +19,12 @@ from ans_fast.data.impressions import ListLimits
 from ans_fast.errors import UserError
 from ans_fast.files import restore_folder
 
-MODES = ("TopK", "Impression", "CTR")
+MODES = tuple(SPLIT_TYPES)
+_READERS = {  # imported when they are needed: pandas takes longer than a cache to read
+    TopKSplit: "topk.read_topk",
+    ImpressionLists: "labelled.read_impressions",
+    Labelled: "labelled.read_ctr",
+}
 
 
 def load(
@@ -45,13 +51,9 @@ def load(
     folder = _find(Path(path), name)
 
     def read() -> Dataset:
-        from ans_fast.data import labelled, topk  # here: pandas takes longer to import than a cache to read
-
-        if mode == "TopK":
-            return topk.read_topk(name, folder, sep)
-        if mode == "CTR":
-            return labelled.read_ctr(name, folder, sep)
-        return labelled.read_impressions(name, folder, sep, impression_key, limits)
+        module, _, reader = _READERS[SPLIT_TYPES[mode]].partition(".")
+        read_files = getattr(importlib.import_module(f"ans_fast.data.{module}"), reader)
+        return read_files(name, folder, sep, *((impression_key, limits) if _has_lists(mode) else ()))
 
     return replace(cached(read, name, mode, folder, sep, digest, regenerate), fingerprint=digest)
 
@@ -63,8 +65,12 @@ def fingerprint(
     takes a moment. Raises UserError where the data set or a file is missing."""
     if mode not in MODES:
         raise UserError(f"mode must be one of {', '.join(MODES)}, got {mode!r}")
-    options = {"impression_key": impression_key, **asdict(ListLimits(**limits))} if mode == "Impression" else {}
+    options = {"impression_key": impression_key, **asdict(ListLimits(**limits))} if _has_lists(mode) else {}
     return fingerprint_of(_find(Path(path), name), [mode, sep, options])
+
+
+def _has_lists(mode: str) -> bool:
+    return SPLIT_TYPES[mode] is ImpressionLists
 
 
 def _find(path: Path, name: str) -> Path:

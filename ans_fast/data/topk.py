@@ -26,7 +26,7 @@ def read_topk(name: str, folder: Path, sep: str) -> Dataset:
     later_clicks = Interactions.concatenate(dev, test)
     return Dataset(
         name=name,
-        mode="TopK",
+        mode=TopKSplit.mode,
         n_users=n_users,
         n_items=n_items,
         clicks=split,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import _ArgumentGroup
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -14,8 +14,8 @@ from ans_fast import ops
 from ans_fast.errors import UserError
 from ans_fast.flag_types import layers, non_negative, size, switch
 from ans_fast.graph import BipartiteGraph
-from ans_fast.models import losses
 from ans_fast.models.dot_product import DotProduct
+from ans_fast.models.modes import Pairs
 from ans_fast.nn.columns import Columns
 from ans_fast.nn.encoders import ENCODERS
 from ans_fast.nn.gather import rows_at
@@ -155,38 +155,29 @@ class ANS(DotProduct):
     @property
     def seed_count(self) -> int:
         """The last one is that of the noise; negatives are drawn by the first, where they are drawn."""
-        return 1 if self.mode == "Impression" else 2
+        return 1 if self.mode.listed else 2
 
     @property
     def captures(self) -> bool:
-        """In other modes than TopK how many pairs there are is up to a batch's labels."""
-        return self.mode == "TopK" and self.base.captures
+        """With labels how many pairs there are is up to these."""
+        return not self.mode.labelled and self.base.captures
 
     def begin_epoch(self) -> None:
         self.base.begin_epoch()
 
     def draw(self, batch: Rows, seeds: Sequence[Tensor]) -> Rows:
         """In CTR mode too: for the rows that are not clicked they are not looked at."""
-        if self.mode == "Impression":
+        if self.mode.listed:
             return batch
         return replace(batch, neg_items=self.draw_negatives(batch.users, seeds[0]))
 
     def loss(self, batch: Rows, seeds: Sequence[Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        if self.mode == "TopK":
-            pairs = Pairs(batch.users, batch.items, batch.neg_items)
-        elif self.mode == "CTR":
-            clicked = batch.labels.nonzero()[:, 0]
-            pairs = Pairs(batch.users[clicked], batch.items[clicked], batch.neg_items[clicked])
-        else:
-            pairs = pairs_of_lists(batch)
+        pairs = self.mode.pairs(batch)
         hops = hops_of(self.table, self._hops, self.graph, batch.users, batch.items, pairs.neg_items)
         loss, parts = self._pair_loss(hops, pairs, seeds[-1])
-        if self.mode == "TopK":
+        if not self.mode.labelled:
             return loss, parts
-        if self.mode == "CTR":
-            own = losses.click_loss(self.loss_n, hops.scores(batch.users, batch.items[:, None])[:, 0], batch.labels)
-        else:
-            own = losses.list_loss(self.loss_n, hops.scores(batch.users, batch.items), batch.n_pos, batch.n_neg)
+        own = self.mode.loss(self.loss_n, hops.scores(batch.users, self.mode.candidates(batch)), batch)
         return own + loss, {self.loss_n: own, **parts}
 
     def _pair_loss(self, hops: Hops, pairs: Pairs, seed: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -231,23 +222,3 @@ class ANS(DotProduct):
             norm = torch.linalg.vector_norm(lengths)
             total = total + (norm.square() / 2 if self.require_pow else norm)
         return total / max(len(pairs.users), 1)
-
-
-class Pairs(NamedTuple):
-    """Clicks users int64 [P], pos_items int64 [P] with negatives int64 [P, M], of which neg_count int64 [P] are meant;
-    None: all."""
-
-    users: Tensor
-    pos_items: Tensor
-    neg_items: Tensor
-    neg_count: Tensor | None = None
-
-
-def pairs_of_lists(lists: Rows) -> Pairs:
-    """Every clicked item with the list's other items."""
-    column = torch.arange(lists.items.shape[1], device=lists.items.device)
-    row, place = (column < lists.n_pos[:, None]).nonzero(as_tuple=True)
-    n_negatives = int(lists.n_neg.max())
-    at = lists.n_pos[:, None] + column[:n_negatives]
-    negatives = lists.items.gather(1, at.clamp(max=lists.items.shape[1] - 1))
-    return Pairs(lists.users[row], lists.items[row, place], negatives[row], lists.n_neg[row])

@@ -16,6 +16,7 @@ from ans_fast.errors import UserError
 from ans_fast.flag_types import Integer, layers, non_negative, positive_int, share, size
 from ans_fast.graph import BipartiteGraph
 from ans_fast.models.dot_product import DotProduct
+from ans_fast.models.modes import TOP_K
 from ans_fast.nn.attention import Pairs, attend
 from ans_fast.nn.gather import products, rows_at
 from ans_fast.nn.log_sums import mean_log_sum
@@ -54,7 +55,7 @@ class AutoCF(DotProduct):
     """
 
     name = "AutoCF"
-    modes = ("TopK",)
+    modes = (TOP_K.name,)
     log_args = ("emb_size", "gcn_layers", "gt_layers", "n_heads", "n_seeds", "mask_depth", "keep_rate")
     log_changes = ("ssl_reg",)
 

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from ans_fast.errors import UserError
 from ans_fast.graph import BipartiteGraph
-from ans_fast.models import losses, ranking, storage
+from ans_fast.models import ranking, storage
+from ans_fast.models.modes import MODES, TOP_K
 from ans_fast.nn.node_table import name_tables
 from ans_fast.sampling.uniform import Uniform
 from ans_fast.tensor_files import save_tensors
@@ -35,8 +36,8 @@ class Recommender(nn.Module):
 
     Args:
         graph: who clicked what.
-        mode: "TopK", "Impression" or "CTR": what a batch holds and which losses there are.
-        loss_n: one of losses.LOSSES[mode]; None is the first.
+        mode: the name of one of MODES, which says what a batch holds and which losses there are.
+        loss_n: one of the mode's losses; None is the first.
         num_neg: M, negatives drawn for each clicked item in TopK mode.
         first_item: items below it exist only as padding (1 in ReChorus's data).
 
@@ -47,7 +48,7 @@ class Recommender(nn.Module):
     """
 
     name: ClassVar[str]
-    modes: ClassVar[tuple[str, ...]] = ("TopK", "Impression", "CTR")
+    modes: ClassVar[tuple[str, ...]] = tuple(MODES)
     log_args: ClassVar[tuple[str, ...]] = ()  # flags that the log's name holds, as ReChorus has them
     log_changes: ClassVar[tuple[str, ...]] = ()  # flags that it holds where they are not at their default
     DEFAULTS: ClassVar[dict[str, Any]] = {}  # its own defaults of flags that all models have
@@ -66,10 +67,10 @@ class Recommender(nn.Module):
         super().__init__()
         if mode not in self.modes:
             raise UserError(f"{self.name} has no mode {mode!r}, only {', '.join(self.modes)}")
-        loss_n = loss_n or losses.LOSSES[mode][0]
-        if loss_n not in losses.LOSSES[mode]:
-            raise UserError(f"loss_n must be one of {', '.join(losses.LOSSES[mode])} in {mode} mode, got {loss_n!r}")
-        self.graph, self.mode, self.loss_n, self.num_neg, self.first_item = graph, mode, loss_n, num_neg, first_item
+        self.graph, self.mode, self.num_neg, self.first_item = graph, MODES[mode], num_neg, first_item
+        self.loss_n = loss_n or self.mode.losses[0]
+        if self.loss_n not in self.mode.losses:
+            raise UserError(f"loss_n must be one of {', '.join(self.mode.losses)} in {mode} mode, got {loss_n!r}")
         self.sampler = Uniform(first_item)
         name_tables(self)
 
@@ -124,27 +125,21 @@ class Recommender(nn.Module):
 
     @property
     def seed_count(self) -> int:
-        """How many seeds a loss takes: in TopK mode one, by which negatives are drawn."""
-        return 1 if self.mode == "TopK" else 0
+        """How many seeds a loss takes: one, by which negatives are drawn, unless rows are labelled."""
+        return 0 if self.mode.labelled else 1
 
     def draw(self, batch: Rows, seeds: Sequence[Tensor]) -> Rows:
-        """The batch with what a step draws for its rows: in TopK mode neg_items int64 [B, M] that the users have not
-        clicked. seeds: seed_count of them, int64 [1]."""
-        if self.mode != "TopK":
+        """The batch with what a step draws for its rows: neg_items int64 [B, M] that the users have not clicked, unless
+        rows are labelled. seeds: seed_count of them, int64 [1]."""
+        if self.mode.labelled:
             return batch
         return replace(batch, neg_items=self.draw_negatives(batch.users, seeds[0]))
 
     def loss(self, batch: Rows, seeds: Sequence[Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """The scalar to minimise, a mean over the rows of what `draw` gave, and its parts by name, for messages. seeds:
         as in `draw`, for kernels that draw."""
-        if self.mode == "TopK":
-            items = torch.cat([batch.items[:, None], batch.neg_items], 1)
-            return losses.top_k_bpr(self(batch.users, items, batch.context)), {}
-        if self.mode == "CTR":
-            scores = self(batch.users, batch.items[:, None], batch.context)[:, 0]
-            return losses.click_loss(self.loss_n, scores, batch.labels), {}
-        scores = self(batch.users, batch.items, batch.context)
-        return losses.list_loss(self.loss_n, scores, batch.n_pos, batch.n_neg), {}
+        scores = self(batch.users, self.mode.candidates(batch), batch.context)
+        return self.mode.loss(self.loss_n, scores, batch), {}
 
     def draw_negatives(self, users: Tensor, seed: Tensor) -> Tensor:
         """int64 [B, num_neg] of items that the users have not clicked."""
@@ -201,8 +196,10 @@ class Recommender(nn.Module):
         Raises:
             UserError: the model is in another mode, the graph has no clicks, or the loss became NaN or infinite.
         """
-        if self.mode != "TopK":
-            raise UserError(f"fit trains in TopK mode, this model is in {self.mode} mode: use python -m ans_fast.run")
+        if self.mode.labelled:
+            raise UserError(
+                f"fit trains in {TOP_K.name} mode, this model is in {self.mode.name} mode: use python -m ans_fast.run"
+            )
         return loop.fit(self, epochs, batch_size, lr, l2, optimizer, progress, capture)
 
     def recommend(self, user_ids: Sequence[int] | np.ndarray | Tensor, k: int = 10) -> tuple[np.ndarray, np.ndarray]:

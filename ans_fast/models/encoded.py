@@ -16,6 +16,7 @@ from ans_fast.graph import BipartiteGraph
 from ans_fast.models import losses
 from ans_fast.models.ans import ANS
 from ans_fast.models.dot_product import DotProduct
+from ans_fast.models.modes import TOP_K
 from ans_fast.nn.columns import Columns
 from ans_fast.nn.encoders import Encoder
 from ans_fast.nn.gather import products, rows_at
@@ -74,9 +75,10 @@ class Encoded(DotProduct):
             raise UserError(f"negative_sampling ANS is a model of its own: ANS(graph, base_model={self.name!r})")
         if negative_sampling not in SAMPLINGS:
             raise UserError(f"negative_sampling must be one of {', '.join(SAMPLINGS)}, got {negative_sampling!r}")
-        if negative_sampling != "uniform" and self.mode != "TopK":
+        if negative_sampling != "uniform" and self.mode.labelled:
             raise UserError(
-                f"negative_sampling {negative_sampling} needs TopK mode: in {self.mode} mode nothing is drawn"
+                f"negative_sampling {negative_sampling} needs {TOP_K.name} mode: in {self.mode.name} mode nothing is "
+                "drawn"
             )
         self.emb_size, self.negative_sampling, self.n_candidates = emb_size, negative_sampling, n_candidates
         self.dens_gamma, self.dens_warmup = dens_gamma, dens_warmup

@@ -15,7 +15,6 @@ LIST_LOSSES = (*_BPR, "listnet", "softmaxCE", "attention_rank")
 CLICK_LOSSES = ("BCE", "MSE")
 NEVER = -1e30  # the score of what is not in a list: finite, so that no gradient becomes NaN
 CLAMP = 40.0  # exp(-40) is below the rounding of float64
-LOSSES = {"TopK": ("BPR",), "Impression": LIST_LOSSES, "CTR": CLICK_LOSSES}
 
 
 def top_k_bpr(scores: Tensor) -> Tensor:

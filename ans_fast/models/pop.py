@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ans_fast.graph import BipartiteGraph
 from ans_fast.models.base import Recommender
+from ans_fast.models.modes import IMPRESSION, TOP_K
 from ans_fast.training.batches import Query
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ class POP(Recommender):
     """
 
     name = "POP"
-    modes = ("TopK", "Impression")
+    modes = (TOP_K.name, IMPRESSION.name)
 
     def __init__(self, graph: BipartiteGraph, **training: Any):
         super().__init__(graph, **training)

@@ -35,7 +35,7 @@ class Sequential(Recommender):
         return histories(dataset, split, self.history_max)
 
     def training_rows(self, rows: Rows) -> Rows:
-        if self.mode != "TopK":
+        if self.mode.labelled:
             return rows
         rows = rows.take(rows.context["lengths"].nonzero()[:, 0])
         if not len(rows):

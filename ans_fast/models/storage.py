@@ -34,7 +34,7 @@ def content(model: Recommender, weights: dict[str, Tensor]) -> dict[str, Any]:
     graph, end = model.graph, model.graph.n_edges
     return {
         "model": model.name,
-        "options": {name: getattr(model, name) for name in option_names(type(model))},
+        "options": {**{name: getattr(model, name) for name in option_names(type(model))}, "mode": model.mode.name},
         "graph": {
             "n_users": graph.n_users,
             "n_items": graph.n_items,

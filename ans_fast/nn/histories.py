@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ans_fast.data import Dataset, Interactions
+from ans_fast.data import Dataset, Interactions, TopKSplit
 
 SPLITS = ("train", "dev", "test")
 
@@ -30,7 +30,7 @@ def histories(dataset: Dataset, split: str, history_max: int) -> dict[str, Tenso
     clicks, own = _known_clicks(dataset, split)
     order = np.lexsort((clicks.times, clicks.users))
     users, items, times = clicks.users[order], clicks.items[order], clicks.times[order]
-    if dataset.mode == "TopK":
+    if isinstance(rows, TopKSplit):
         place = np.empty(len(order), np.int64)
         place[order] = np.arange(len(order))
         end = place[own]
@@ -54,7 +54,7 @@ def histories(dataset: Dataset, split: str, history_max: int) -> dict[str, Tenso
 
 def _known_clicks(dataset: Dataset, split: str) -> tuple[Interactions, slice]:
     """Clicks that rows of `split` may look back on, and which of these (TopK) are the rows themselves."""
-    if dataset.mode != "TopK":
+    if not isinstance(dataset.train, TopKSplit):
         return (dataset.clicks if split == "train" else dataset.clicked_by_all), slice(0)
     parts = [getattr(dataset, name) for name in SPLITS[: SPLITS.index(split) + 1]]
     known = Interactions.concatenate(*parts)

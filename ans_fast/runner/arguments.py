@@ -27,14 +27,11 @@ from ans_fast.flag_types import (
     text,
 )
 from ans_fast.models import MODULES, by_name
-from ans_fast.models.losses import LOSSES
 from ans_fast.runner.choice import Choice
-from ans_fast.runner.metrics import METRICS, Metric
+from ans_fast.runner.metrics import Metric
+from ans_fast.runner.modes import RUN_MODES, RunMode
 from ans_fast.training.optimizer import OPTIMIZERS
 
-MODES = tuple(METRICS)
-DEFAULT_METRICS = {"TopK": "NDCG,HR", "Impression": "NDCG,HR", "CTR": "AUC,ACC,F1_SCORE,LOG_LOSS"}
-ALWAYS_SHOWN = ("NDCG", "MAP", "HR")  # in Impression mode, whatever --metric says
 DEVICE = "([0-9]{1,4}|(GPU|MIG)-[0-9A-Za-z/-]+)"
 GPUS = Text(f"(-1|{DEVICE}(,{DEVICE})*)?", "numbers of devices such as 0 or 0,1, or ''")
 LIST_LIMITS = ("train_max_pos_item", "train_max_neg_item", "test_max_pos_item", "test_max_neg_item")
@@ -44,7 +41,7 @@ IDLE = ("num_workers", "pin_memory", "buffer")  # ReChorus's flags that have not
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """All flags as attributes; also model (the class that they choose), options (what they say of its arguments),
-    log_flags (those whose values the log's name holds), mode ("TopK", …), metrics and ks as lists, main_metric filled
+    log_flags (those whose values the log's name holds), mode (the RunMode), metrics and ks as lists, main_metric filled
     in with its cut-off main_k, idle (given flags without effect) and changed (flags not at their default). Raises
     UserError; --help prints and exits.
     """
@@ -53,8 +50,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     start, _ = first.parse_known_args(argv)
     model = by_name(start.model_name)
     mode = start.model_mode or "TopK"
-    if mode not in MODES:
-        raise UserError(f"--model_mode must be '', {', '.join(MODES)}, got {start.model_mode!r}")
+    if mode not in RUN_MODES:
+        raise UserError(f"--model_mode must be '', {', '.join(RUN_MODES)}, got {start.model_mode!r}")
     if mode not in model.modes:
         raise UserError(f"{model.name} has no {mode} mode, only {', '.join(model.modes)}")
 
@@ -67,7 +64,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         _refuse(unknown[0], parser, f"{model.name} in {mode} mode")
     usual = parser.parse_args([])
     args.changed = tuple(name for name, value in vars(args).items() if value != getattr(usual, name))
-    args.model, args.mode = choice.model, mode
+    args.model, args.mode = choice.model, RUN_MODES[mode]
     args.options, args.log_flags = choice.options(args), choice.log_flags(args)
     args.idle = [name for name in IDLE if getattr(args, name) is not None]
     _read_metrics(args)
@@ -84,9 +81,10 @@ def build_parser(model: type, mode: str) -> argparse.ArgumentParser:
     )
     _add_start(parser.add_argument_group("start"))
     _add_global(parser.add_argument_group("global"))
-    _add_data(parser.add_argument_group("data"), mode)
-    _add_runner(parser.add_argument_group("training and evaluation"), mode)
-    _add_model(parser.add_argument_group("every model"), mode)
+    run_mode = RUN_MODES[mode]
+    _add_data(parser.add_argument_group("data"), run_mode)
+    _add_runner(parser.add_argument_group("training and evaluation"), run_mode)
+    _add_model(parser.add_argument_group("every model"), run_mode)
     model.add_arguments(parser.add_argument_group(model.name))
     parser.set_defaults(**model.DEFAULTS)
     return parser
@@ -94,7 +92,7 @@ def build_parser(model: type, mode: str) -> argparse.ArgumentParser:
 
 def _add_start(group: argparse._ActionsContainer) -> None:
     group.add_argument("--model_name", type=text, default="ANS", help=f"one of {', '.join(MODULES)}")
-    group.add_argument("--model_mode", type=text, default="", help="'' or TopK, Impression, CTR")
+    group.add_argument("--model_mode", type=text, default="", help=f"'' or {', '.join(RUN_MODES)}")
 
 
 def _add_global(group: argparse._ActionsContainer) -> None:
@@ -120,13 +118,13 @@ def _add_global(group: argparse._ActionsContainer) -> None:
     )
 
 
-def _add_data(group: argparse._ActionsContainer, mode: str) -> None:
+def _add_data(group: argparse._ActionsContainer, mode: RunMode) -> None:
     group.add_argument("--path", type=file_name, default="data/", help="folder of the data sets")
     group.add_argument(
         "--dataset", type=file_name, default="demo", help="a folder there with train.csv, dev.csv and test.csv"
     )
     group.add_argument("--sep", type=separator, default="\t", help="what separates the columns (default: a tab)")
-    if mode == "Impression":
+    if mode.rows.listed:
         group.add_argument(
             "--impression_idkey", type=text, default="time", help="column whose equal values make one list of a user"
         )
@@ -138,7 +136,7 @@ def _add_data(group: argparse._ActionsContainer, mode: str) -> None:
             )
 
 
-def _add_runner(group: argparse._ActionsContainer, mode: str) -> None:
+def _add_runner(group: argparse._ActionsContainer, mode: RunMode) -> None:
     group.add_argument("--epoch", type=natural, default=200, help="epochs at most")
     group.add_argument(
         "--check_epoch", type=natural, default=1, help="look for collapsed embeddings every so many epochs"
@@ -158,15 +156,15 @@ def _add_runner(group: argparse._ActionsContainer, mode: str) -> None:
     group.add_argument("--eval_batch_size", type=positive_int, default=256, help="rows scored at once")
     group.add_argument("--optimizer", default="Adam", choices=OPTIMIZERS, help="how parameters are updated")
     group.add_argument(
-        "--metric", type=List(Name(METRICS[mode])), default=DEFAULT_METRICS[mode], help=f"of {', '.join(METRICS[mode])}"
+        "--metric", type=List(Name(mode.metrics)), default=mode.usual_metrics, help=f"of {', '.join(mode.metrics)}"
     )
-    if mode != "CTR":
+    if mode.cut_offs:
         group.add_argument("--topk", type=List(positive_int), default="5,10,20,50", help="cut-offs of the metrics")
     else:
         group.add_argument("--topk", type=text, default="", help=argparse.SUPPRESS)
     group.add_argument(
         "--main_metric",
-        type=Metric(METRICS[mode]),
+        type=Metric(mode.metrics),
         help="what decides on dev; default the first metric at the first cut-off",
     )
     group.add_argument(
@@ -179,13 +177,13 @@ def _add_runner(group: argparse._ActionsContainer, mode: str) -> None:
         group.add_argument(f"--{name}", type=natural, help="no effect: batches are sliced from whole tensors")
 
 
-def _add_model(group: argparse._ActionsContainer, mode: str) -> None:
+def _add_model(group: argparse._ActionsContainer, mode: RunMode) -> None:
     group.add_argument("--model_path", type=file_name, default="", help="weights; default ../model/MODEL/NAME.pt")
     group.add_argument("--num_neg", type=draws, default=1, help="negatives drawn for each clicked item")
     group.add_argument("--dropout", type=share, default=0, help="dropout of deep layers, where the model has any")
     group.add_argument("--test_all", type=switch, default=0, help="1: rank all items instead of neg_items")
     group.add_argument("--buffer", type=natural, help="no effect: nothing is built row by row")
-    if mode == "TopK":
+    if not mode.rows.labelled:
         group.add_argument(
             "--rank_by",
             default="auto",
@@ -196,27 +194,27 @@ def _add_model(group: argparse._ActionsContainer, mode: str) -> None:
     else:
         group.add_argument(
             "--loss_n",
-            default=LOSSES[mode][0],
-            choices=LOSSES[mode],
+            default=mode.rows.losses[0],
+            choices=mode.rows.losses,
             metavar="LOSS",
-            help=f"of {', '.join(LOSSES[mode])}",
+            help=f"of {', '.join(mode.rows.losses)}",
         )
 
 
 def _read_metrics(args: argparse.Namespace) -> None:
-    args.ks = [] if args.mode == "CTR" else sorted(set(args.topk))
+    args.ks = sorted(set(args.topk)) if args.mode.cut_offs else []
     if args.main_metric is None:
-        args.main_metric = args.metric[0] if args.mode == "CTR" else f"{args.metric[0]}@{args.topk[0]}"
+        args.main_metric = f"{args.metric[0]}@{args.topk[0]}" if args.mode.cut_offs else args.metric[0]
     base, _, k = args.main_metric.partition("@")
     args.main_k = int(k) if k else None
-    wanted = [*args.metric, base, *(ALWAYS_SHOWN if args.mode == "Impression" else ())]
+    wanted = [*args.metric, base, *args.mode.always_shown]
     args.metrics = list(dict.fromkeys(wanted))
 
 
 def data_options(args: argparse.Namespace) -> dict[str, Any]:
     """The arguments of `ans_fast.data.load`, beside the set's place and name, that shape what is read."""
-    options = {"mode": args.mode, "sep": args.sep}
-    if args.mode == "Impression":
+    options = {"mode": args.mode.name, "sep": args.sep}
+    if args.mode.rows.listed:
         options |= {"impression_key": args.impression_idkey, **{name: getattr(args, name) for name in LIST_LIMITS}}
     return options
 

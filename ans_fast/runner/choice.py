@@ -29,6 +29,7 @@ class Choice:
     def options(self, args: Namespace) -> dict[str, Any]:
         """The model's arguments that flags give."""
         given = {name: getattr(args, name) for name in option_names(self.model) if hasattr(args, name)}
+        given["mode"] = args.mode.name
         return given if self.model is self.named else {**given, "base_model": self.named.name}
 
     def log_flags(self, args: Namespace) -> tuple[str, ...]:

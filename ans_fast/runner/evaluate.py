@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ans_fast import BipartiteGraph
-from ans_fast.data import Dataset, Interactions
+from ans_fast.data import Dataset, ImpressionLists, Interactions, Labelled
 from ans_fast.distributed import ALONE, Processes
 from ans_fast.models.base import Recommender
 from ans_fast.runner import metrics as m
@@ -25,11 +25,11 @@ def make_evaluator(
     model: Recommender, dataset: Dataset, split: str, args: Namespace, group: Processes = ALONE
 ) -> Evaluator:
     """The evaluator of "dev" or "test" in the data set's mode and, in TopK mode, by --rank_by and --test_all."""
-    rows = Rows.of_split(getattr(dataset, split))
-    rows = Rows(**{**vars(rows), "context": model.context(dataset, split)}).to(model.device)
-    if dataset.mode == "CTR":
+    part = getattr(dataset, split)
+    rows = Rows(**{**vars(Rows.of_split(part)), "context": model.context(dataset, split)}).to(model.device)
+    if isinstance(part, Labelled):
         return ClickEvaluator(model, rows, args.eval_batch_size, group)
-    if dataset.mode == "Impression":
+    if isinstance(part, ImpressionLists):
         return ListEvaluator(model, rows, args.eval_batch_size, group)
     row_by_row = args.test_all or rows.neg_items is not None or dataset.description.rank == "row"
     if args.rank_by == "user" or (args.rank_by == "auto" and not row_by_row):
@@ -45,10 +45,10 @@ class Evaluator:
     Of several processes each scores its own part of the rows, of the same size in all: where the rows do not suffice
     the last one fills up.
 
-    own: this process's part of the rows. ranks: what is ranked, for the log.
+    own: this process's part of the rows. ranks: what is ranked, for the log; nothing where the data says it.
     """
 
-    ranks: ClassVar[str]
+    ranks: ClassVar[str] = ""
 
     def __init__(self, model: Recommender, rows: Rows, batch_size: int, group: Processes):
         self.model, self.rows, self.batch_size, self.group = model, rows, batch_size, group

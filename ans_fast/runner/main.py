@@ -105,7 +105,7 @@ def _train_and_evaluate(
     evaluators = {split: make_evaluator(model, dataset, split, args, group) for split in ("dev", "test")}
     logging.info("#params: %d", n_parameters(model))
     logging.info(summary.training_table(model, dataset, rows, args, group))
-    if args.mode == "TopK":
+    if evaluators["test"].ranks:
         logging.info("Ranked: %s", evaluators["test"].ranks)
 
     checkpoint = make_checkpoint(paths.checkpoint, args, dataset, group)

@@ -37,7 +37,7 @@ def least_bytes(args: Namespace, dataset: Dataset) -> dict[str, int]:
     parts = {"--emb_size": 4 * nodes * size * (COPIES if args.train else 1)}
     if args.model_name == "ANS" and args.base_model != "BPRMF" and args.predict_with == "hops":
         parts["--emb_size and --n_layers"] = 4 * nodes * size * (args.n_layers + 1)
-    if args.mode == "TopK" and args.train:
+    if args.train and not args.mode.rows.labelled:
         drawn = args.num_neg * (args.n_candidates if "n_candidates" in SAMPLINGS.get(sampling, ()) else 1)
         parts["--batch_size, --num_neg and --n_candidates"] = 8 * min(args.batch_size, len(dataset.train)) * drawn
     return parts

@@ -6,7 +6,7 @@ positive. k may exceed the number of candidates.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,6 @@ from ans_fast.flag_types import OptionType, positive_int
 
 RANKING = ("HR", "NDCG", "RECALL", "PRECISION", "F1", "MRR", "MAP")
 CLICK = ("AUC", "ACC", "F1_SCORE", "LOG_LOSS", "MSE", "RMSE")
-METRICS = {"TopK": RANKING, "Impression": RANKING, "CTR": CLICK}
 SMALLER_IS_BETTER = ("LOG_LOSS", "MSE", "RMSE")
 NEVER = 2**53  # the rank of what no cut-off reaches; exact in float64
 TIE_PENALTY = 1e-6  # taken off the positives of an impression list
@@ -197,8 +196,3 @@ def format_metrics(results: dict[str, float]) -> str:
         return int(k or 0), base
 
     return ",".join(f"{name}:{results[name]:.4f}" for name in sorted(results, key=key))
-
-
-def names_at(metrics: Sequence[str], ks: Sequence[int], mode: str) -> list[str]:
-    """Every name a result has: "HR@5" for ranking metrics, "AUC" for click metrics."""
-    return list(metrics) if mode == "CTR" else [f"{name}@{k}" for k in ks for name in metrics]

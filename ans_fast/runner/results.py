@@ -30,7 +30,7 @@ def write_results(
     best = history.best_epoch
     content = {
         "model": args.model_name,
-        "mode": args.mode,
+        "mode": args.mode.name,
         "dataset": args.dataset,
         "main_metric": args.main_metric,
         "best_epoch": best or None,

@@ -15,7 +15,8 @@ from ans_fast.compare.command import parser as compare_parser
 from ans_fast.data.command import _parser as data_parser
 from ans_fast.data.command import main as data_main
 from ans_fast.models import MODULES, by_name
-from ans_fast.runner.arguments import MODES, build_parser
+from ans_fast.models.modes import MODES
+from ans_fast.runner.arguments import build_parser
 from ans_fast.runner.main import main as run_main
 from tests.attack import sets
 from tests.attack.attack import RIGHT, Attack, Case, Fault, check_nothing_left, judge

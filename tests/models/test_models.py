@@ -8,8 +8,8 @@ import torch
 
 import ans_fast
 from ans_fast import UserError, models, ops
-from ans_fast.models.ans import pairs_of_lists
 from ans_fast.models.dot_product import pair_scores
+from ans_fast.models.modes import IMPRESSION
 from ans_fast.ops._seed import draw_seeds
 from ans_fast.training.batches import Query, Rows
 
@@ -158,7 +158,7 @@ def test_pairs_of_lists():
         n_pos=torch.tensor([2, 1]),
         n_neg=torch.tensor([3, 1]),
     )
-    users, pos, neg, count = pairs_of_lists(lists)
+    users, pos, neg, count = IMPRESSION.pairs(lists)
     assert users.tolist() == [4, 4, 9]
     assert pos.tolist() == [1, 2, 6]
     assert count.tolist() == [3, 3, 1]
