@@ -49,13 +49,18 @@ class Elsewhere(Tensor):
         return _run(function, args, kwargs or {})
 
 
-class _Mode(TorchDispatchMode):
+class Log(TorchDispatchMode):
+    """made_here: the operators, as they come, that make tensors on the CPU. waits: those that wait for the device."""
+
     def __init__(self) -> None:
         super().__init__()
         self.made_here: list[str] = []
+        self.waits: list[str] = []
 
     def __torch_dispatch__(self, function: Any, _: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         out = _run(function, args, kwargs or {})
+        if _waits(function, args, kwargs or {}):
+            self.waits.append(str(function))
         makes = not any(isinstance(x, Tensor) for x in tree_leaves((args, kwargs)))
         if (
             (makes or function == torch.ops.aten.lift_fresh.default)
@@ -67,13 +72,13 @@ class _Mode(TorchDispatchMode):
 
 
 @contextmanager
-def elsewhere() -> Iterator[list[str]]:
-    """Within the block ELSEWHERE is a device; gives the operators, as they come, that make tensors on the CPU."""
-    mode = _Mode()
+def elsewhere() -> Iterator[Log]:
+    """Within the block ELSEWHERE is a device."""
+    mode = Log()
     torch._C._set_only_lift_cpu_tensors(True)  # torch.tensor(values, device=…) makes them on the CPU and moves them
     try:
         with mode:
-            yield mode.made_here
+            yield mode
     finally:
         torch._C._set_only_lift_cpu_tensors(False)
 
@@ -93,6 +98,20 @@ def _run(function: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
         return out
     out = tree_map(lambda x: Elsewhere(x) if isinstance(x, Tensor) else x, out)
     return return_and_correct_aliasing(function, args, kwargs, out) if tensors else out
+
+
+def _waits(function: Any, args: tuple, kwargs: dict[str, Any]) -> bool:
+    """Whether a value of the device decides what Python gets: a number, a copy on the CPU, or a tensor's shape."""
+    tensors = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
+    if not any(isinstance(x, Elsewhere) for x in tensors):
+        return False
+    if function == torch.ops.aten.repeat_interleave.Tensor:
+        return kwargs.get("output_size") is None
+    if function == torch.ops.aten._to_copy.default:
+        return "device" in kwargs and torch.device(kwargs["device"]) != ELSEWHERE
+    if function in (torch.ops.aten.index.Tensor, torch.ops.aten.index_put_.default):
+        return any(x.dtype == torch.bool for x in tree_leaves(args[1]) if isinstance(x, Tensor))
+    return bool({torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape} & set(function.tags))
 
 
 @contextmanager

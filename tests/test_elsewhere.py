@@ -42,9 +42,34 @@ def test_draws_other_numbers():
 
 
 def test_tells_what_is_made_on_the_cpu():
-    with elsewhere() as made:
+    with elsewhere() as log:
         torch.ones(2, device=ELSEWHERE)
-        assert not made
+        assert not log.made_here
         torch.arange(3)
         torch.tensor([1])
-        assert made == ["aten.arange.default", "aten.lift_fresh.default"]
+        assert log.made_here == ["aten.arange.default", "aten.lift_fresh.default"]
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda x: x.sum().item(),
+        lambda x: x.cpu(),
+        lambda x: x.nonzero(),
+        lambda x: x.unique(),
+        lambda x: x[x > 1],
+        lambda x: x.masked_select(x > 1),
+        lambda x: x.repeat_interleave(x),
+        lambda x: bool((x > 1).any()),
+    ],
+)
+def test_tells_what_waits_for_the_device(look):
+    x = torch.tensor([0, 2, 2])
+    with elsewhere() as log:
+        look(x)
+        assert not log.waits
+        there = x.to(ELSEWHERE)
+        there.sum() + there[there] + there.repeat_interleave(there, output_size=4).sum()
+        assert not log.waits
+        look(there)
+        assert log.waits

@@ -105,18 +105,23 @@ class AllItemsEvaluator(Evaluator):
         score_bytes = SCORE_BYTES.get(model.device.type, SCORE_BYTES_ELSEWHERE)
         super().__init__(model, rows, max(1, min(batch_size, score_bytes // (4 * n_items))), group)
         self.clicked = BipartiteGraph(clicked.users, clicked.items, n_users, n_items).to(model.device)
+        self.n_clicked = self.count_clicks(self.clicked)
+
+    def count_clicks(self, graph: BipartiteGraph) -> list[int]:
+        """How many clicks the users of each batch have, read from the device once and not at each evaluation."""
+        return [int(part.sum()) for part in graph.degrees[self.own.users].cpu().split(self.batch_size)]
 
     def batches_of_scores(self, state: Any) -> Iterator[tuple[Rows, Tensor]]:
         """Batches with the scores of all items [B, n_items], -inf for what is no candidate."""
-        for batch in self.batches():
+        for batch, n_clicked in zip(self.batches(), self.n_clicked, strict=True):
             scores = self.model.score(state, Query(batch.users, None, batch.context))
-            self.mask(scores, batch)
+            self.mask(scores, batch, n_clicked)
             yield batch, scores
 
-    def mask(self, scores: Tensor, batch: Rows) -> None:
-        """Sets scores of what is no candidate to -inf."""
-        scores[:, : self.model.first_item] = -torch.inf
-        scores[self.clicked.clicks_of(batch.users)] = -torch.inf
+    def mask(self, scores: Tensor, batch: Rows, n_clicked: int) -> None:
+        """Sets scores of what is no candidate to -inf. n_clicked: see count_clicks."""
+        scores[:, : self.model.first_item].fill_(-torch.inf)
+        set_never(scores, self.clicked.clicks_of(batch.users, n_clicked))
 
     def best(self, state: Any, k: int) -> Iterator[tuple[Tensor, Tensor]]:
         """As CandidatesEvaluator.best; places beyond the candidates have the score -inf."""
@@ -133,10 +138,10 @@ class RowEvaluator(AllItemsEvaluator):
     def __init__(self, model: Recommender, rows: Rows, batch_size: int, group: Processes, dataset: Dataset):
         super().__init__(model, rows, batch_size, group, dataset.clicked_by_all)
 
-    def mask(self, scores: Tensor, batch: Rows) -> None:
+    def mask(self, scores: Tensor, batch: Rows, n_clicked: int) -> None:
         own = batch.items[:, None]
         kept = scores.gather(1, own)
-        super().mask(scores, batch)
+        super().mask(scores, batch, n_clicked)
         scores.scatter_(1, own, kept)
 
     def evaluate(self, state: Any, metrics: Sequence[str], ks: Sequence[int]) -> dict[str, float]:
@@ -166,13 +171,14 @@ class UserEvaluator(AllItemsEvaluator):
         super().__init__(model, rows, batch_size, group, Interactions.concatenate(*earlier))
         graph = BipartiteGraph(positives.users, positives.items, dataset.n_users, dataset.n_items)
         self.positives = graph.to(model.device)
+        self.n_positives = self.count_clicks(self.positives)
 
     def evaluate(self, state: Any, metrics: Sequence[str], ks: Sequence[int]) -> dict[str, float]:
         hits = []
-        for batch, scores in self.batches_of_scores(state):
-            at = self.positives.clicks_of(batch.users)
+        for (batch, scores), n_positives in zip(self.batches_of_scores(state), self.n_positives, strict=True):
+            at = self.positives.clicks_of(batch.users, n_positives)
             positives = scores[at]
-            scores[at] = -torch.inf
+            set_never(scores, at)
             others = scores.topk(min(max(ks), scores.shape[1]), dim=1).values
             hits.append(m.hits_among(others, positives, at[0]))
         return m.list_metrics(self.whole(torch.cat(hits)), self.positives.degrees[self.rows.users], metrics, ks)
@@ -194,3 +200,8 @@ class ClickEvaluator(Evaluator):
 
     def evaluate(self, state: Any, metrics: Sequence[str], ks: Sequence[int]) -> dict[str, float]:
         return m.click_metrics(self.scores(state), self.rows.labels, metrics)
+
+
+def set_never(scores: Tensor, at: tuple[Tensor, Tensor]) -> None:
+    """Sets scores [B, n] at rows and columns int64 [C] to -inf, by a number that lies where they do."""
+    scores.index_put_(at, scores.new_full((), -torch.inf))

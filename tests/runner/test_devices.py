@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from ans_fast import ops
-from ans_fast.models import MODULES, by_name
+from ans_fast import BipartiteGraph, ops
+from ans_fast.data import Dataset, Interactions
+from ans_fast.data.dataset import TopKSplit
+from ans_fast.models import BPRMF, MODULES, by_name
 from ans_fast.runner import main
+from ans_fast.runner.evaluate import make_evaluator
 from tests.elsewhere import ELSEWHERE, elsewhere
 
 COMMON = "--path ../data --batch_size 128 --topk 5 --early_stop 0 --save_final_results 1"
@@ -66,10 +71,28 @@ def test_runs_elsewhere_as_on_the_cpu(work: Path, monkeypatch, flags):
     with ops.backend("reference"):
         losses, weights, rows = outcome("here", flags, "--epoch 2")
         monkeypatch.setattr(main, "_device", lambda *_: ELSEWHERE)
-        with elsewhere() as made:
-            seen = watch(monkeypatch, by_name(name), made)
+        with elsewhere() as log:
+            seen = watch(monkeypatch, by_name(name), log.made_here)
             losses_there, weights_there, rows_there = outcome("there", flags, "--epoch 1", "--epoch 2 --load 1")
     assert losses_there == pytest.approx(losses, rel=1e-5)
     torch.testing.assert_close(weights_there, weights, rtol=1e-3, atol=1e-4)
     assert rows_there == rows > 90
     assert seen == MADE_ON_THE_CPU.get(base[-1] if base else name, set())
+
+
+@pytest.mark.parametrize("rank_by", ["row", "user"])
+def test_ranking_waits_for_the_device_once_and_not_in_each_batch(rank_by):
+    clicks = Interactions(np.arange(30) % 7 + 1, np.arange(30) % 11 + 1, np.arange(30.0))
+    splits = [TopKSplit(*(array[part] for array in vars(clicks).values())) for part in (slice(20), slice(9, 30))]
+    data = Dataset("made", "TopK", 8, 12, clicks, clicks, splits[0], splits[1], splits[1], Path("nowhere"))
+    graph = BipartiteGraph(splits[0].users, splits[0].items, 8, 12)
+    waits = []
+    for batch_size in (1, 100):
+        with elsewhere() as log, ops.backend("reference"):
+            model = BPRMF(graph, emb_size=4, first_item=1).to_device(ELSEWHERE)
+            args = Namespace(eval_batch_size=batch_size, rank_by=rank_by, test_all=0)
+            evaluator, state = make_evaluator(model, data, "test", args), model.precompute()
+            log.waits.clear()
+            evaluator.evaluate(state, ["NDCG"], [2, 5])
+        waits.append(log.waits)
+    assert waits[0] == waits[1] == ["aten._local_scalar_dense.default"] * 2  # the two results
