@@ -80,6 +80,19 @@ def test_runs_elsewhere_as_on_the_cpu(work: Path, monkeypatch, flags):
     assert seen == MADE_ON_THE_CPU.get(base[-1] if base else name, set())
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("flags", RUNS, ids=lambda flags: flags.replace("--", ""))
+def test_runs_on_a_gpu_as_on_the_cpu(work: Path, monkeypatch, flags):
+    found = []
+    for device in ("cpu", "cuda"):
+        monkeypatch.setattr(main, "_device", lambda *_, place=device: torch.device(place))
+        found.append(outcome(device, flags, "--epoch 1", "--epoch 2 --load 1"))
+    (losses, weights, rows), (losses_there, weights_there, rows_there) = found
+    assert losses_there == pytest.approx(losses, rel=1e-4)
+    torch.testing.assert_close(weights_there, weights, rtol=1e-2, atol=1e-3)
+    assert rows_there == rows
+
+
 @pytest.mark.parametrize("rank_by", ["row", "user"])
 def test_ranking_waits_for_the_device_once_and_not_in_each_batch(rank_by):
     clicks = Interactions(np.arange(30) % 7 + 1, np.arange(30) % 11 + 1, np.arange(30.0))
