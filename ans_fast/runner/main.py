@@ -7,20 +7,17 @@ import os
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
-from contextlib import nullcontext
 from datetime import datetime
 from time import perf_counter
 from typing import Any
 
 import torch
 
-from ans_fast import BipartiteGraph, distributed, ops
+from ans_fast import distributed
 from ans_fast.command_line import exit_status
 from ans_fast.data import Dataset, load
 from ans_fast.distributed import Processes
-from ans_fast.errors import UserError
 from ans_fast.models.base import Recommender
-from ans_fast.nn.columns import in_columns
 from ans_fast.nn.held_state import gather_state, n_parameters
 from ans_fast.runner import arguments, summary
 from ans_fast.runner.checkpoint import make_checkpoint
@@ -32,8 +29,8 @@ from ans_fast.runner.memory import check_memory
 from ans_fast.runner.metrics import format_metrics
 from ans_fast.runner.predictions import write_predictions
 from ans_fast.runner.results import draw_curves, require_matplotlib, write_results
+from ans_fast.runner.setup import device_of, model_and_rows
 from ans_fast.tensor_files import load_tensors, save_tensors
-from ans_fast.training.batches import Rows
 from ans_fast.training.checkpoint import check_data
 
 
@@ -57,7 +54,7 @@ def run_in(group: Processes, argv: Sequence[str]) -> int:
         require_matplotlib()
     paths = Paths.of(args)
     curves = Curves(paths.curves if group.leads else None)
-    device = _device(args, group)
+    device = device_of(args, group)
     group.use(device)
     distributed.use_share_of_cores(group)
     torch.manual_seed(args.random_seed)
@@ -95,13 +92,7 @@ def _train_and_evaluate(
     _log_start(args)
     for remark in dataset.remarks:
         logging.info(remark)
-    graph = BipartiteGraph(dataset.clicks.users, dataset.clicks.items, dataset.n_users, dataset.n_items)
-    held = not group.alone and args.model.by_columns(**args.options)
-    with in_columns(group) if held else nullcontext():
-        model = args.model.from_data(dataset, graph, first_item=1, **args.options)
-    model.to_device(device)
-    rows = Rows.of_split(dataset.train)
-    rows = model.training_rows(Rows(**{**vars(rows), "context": model.context(dataset, "train")})).to(device)
+    model, rows = model_and_rows(args, dataset, device, group)
     evaluators = {split: make_evaluator(model, dataset, split, args, group) for split in ("dev", "test")}
     logging.info("#params: %d", n_parameters(model))
     logging.info(summary.training_table(model, dataset, rows, args, group))
@@ -132,26 +123,6 @@ def _train_and_evaluate(
         draw_curves(paths.drawing, training.history, paths.folder.name)
     logging.info("%s%s END: %s %s", os.linesep, "-" * 45, _now(), "-" * 45)
     return 130 if training.interrupted else 0
-
-
-def _device(args: Namespace, group: Processes) -> torch.device:
-    """The CPU, or the GPU that is this process's among those that --gpu names, under torchrun by default all."""
-    if "gpu" in args.changed or not distributed.launched():
-        os.environ["CUDA_VISIBLE_DEVICES"] = args.gpu
-    if args.gpu == "" or not torch.cuda.is_available():
-        return torch.device("cpu")
-    if not summary.use_reference():
-        try:
-            ops._library.require_cuda_kernels()
-        except RuntimeError as error:
-            raise UserError(f"{error}; or give --gpu ''") from None
-    if group.local_rank >= torch.cuda.device_count():
-        raise UserError(
-            f"{group.local_size} processes on this machine need a GPU each, {torch.cuda.device_count()} are to be "
-            "seen: start fewer, or give --gpu ''"
-        )
-    torch.cuda.set_device(group.local_rank)
-    return torch.device("cuda")
 
 
 def _log_start(args: Namespace) -> None:

@@ -70,7 +70,7 @@ def test_runs_elsewhere_as_on_the_cpu(work: Path, monkeypatch, flags):
     name, *base = flags.split("--model_name ")[1].split()
     with ops.backend("reference"):
         losses, weights, rows = outcome("here", flags, "--epoch 2")
-        monkeypatch.setattr(main, "_device", lambda *_: ELSEWHERE)
+        monkeypatch.setattr(main, "device_of", lambda *_: ELSEWHERE)
         with elsewhere() as log:
             seen = watch(monkeypatch, by_name(name), log.made_here)
             losses_there, weights_there, rows_there = outcome("there", flags, "--epoch 1", "--epoch 2 --load 1")
@@ -85,7 +85,7 @@ def test_runs_elsewhere_as_on_the_cpu(work: Path, monkeypatch, flags):
 def test_runs_on_a_gpu_as_on_the_cpu(work: Path, monkeypatch, flags):
     found = []
     for device in ("cpu", "cuda"):
-        monkeypatch.setattr(main, "_device", lambda *_, place=device: torch.device(place))
+        monkeypatch.setattr(main, "device_of", lambda *_, place=device: torch.device(place))
         found.append(outcome(device, flags, "--epoch 1", "--epoch 2 --load 1"))
     (losses, weights, rows), (losses_there, weights_there, rows_there) = found
     assert losses_there == pytest.approx(losses, rel=1e-4)
