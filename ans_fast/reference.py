@@ -75,9 +75,10 @@ def _multiply(a: Tensor, b: int) -> tuple[Tensor, Tensor]:
     return high, low
 
 
-def ans_noise(seed: Tensor, n_rows: int, dim: int) -> Tensor:
-    """Uniform draws on [0, 1) with 24 bits: float32 [n_rows, dim]."""
-    words = philox(seed, torch.arange(n_rows, device=seed.device), dim, NOISE_STREAM)
+def ans_noise(seed: Tensor, n_rows: int, dim: int, first_row: int = 0) -> Tensor:
+    """Uniform draws on [0, 1) with 24 bits: float32 [n_rows, dim], the rows from first_row on."""
+    rows = torch.arange(first_row, first_row + n_rows, device=seed.device)
+    words = philox(seed, rows, dim, NOISE_STREAM)
     return (words >> 8).float() * 2.0**-24
 
 
@@ -190,6 +191,7 @@ def ans_terms(
     eps: float = 0.1,
     noise_scale: float = 0.1,
     seed: Tensor | None = None,
+    first_pair: int = 0,
 ) -> AnsTerms:
     """The four terms of the ANS loss; shapes as in `ans_fast.ops.ans_terms`."""
     (n_pairs, n_negatives), (n_hops, dim) = neg_items.shape, user_hops.shape[1:]
@@ -207,7 +209,8 @@ def ans_terms(
     hard_positive, easy_positive = p * gate, p * easy_share
 
     # Augment: noise on the easy factors, towards the positive, within a learned margin.
-    r = ans_noise(seed, n_pairs * n_negatives * n_hops, dim).to(n.dtype).view_as(n)
+    rows = n_negatives * n_hops  # of a pair
+    r = ans_noise(seed, n_pairs * rows, dim, first_pair * rows).to(n.dtype).view_as(n)
     length = torch.linalg.vector_norm(r, dim=-1, keepdim=True)
     towards = torch.sign((p - n) * easy_share).detach()  # of easy_positive - easy, in a form that cannot round to ±1
     direction = towards * r / length.where(length > 0, 1.0)

@@ -30,6 +30,7 @@ def ans_terms(
     eps: float = 0.1,
     noise_scale: float = 0.1,
     seed: int | Tensor | None = None,
+    first_pair: int = 0,
 ) -> AnsTerms:
     """Augmented negative sampling (Zhao et al., RecSys 2023, arXiv 2308.05972, section 4) over a batch of pairs.
 
@@ -48,6 +49,7 @@ def ans_terms(
         eps: weight of the gain in score that the noise brings, in the selection.
         noise_scale: length of the noise at a margin of 1.
         seed: of the noise: an int, an int64 tensor of one element, or None: drawn from torch's CPU generator.
+        first_pair: how many pairs come before these in a larger batch, of which these then have the noise.
 
     Returns:
         AnsTerms(bpr, sns, distance, orthogonality, selected): four scalars, means over pairs (0 for an empty batch),
@@ -62,12 +64,14 @@ def ans_terms(
     seed = seed_tensor(seed, user_hops.device)
     if use_reference():
         _check_ranges(user_hops, item_hops, users, pos_items, neg_items, neg_count)
-        return reference.ans_terms(*tensors, neg_count, eps, noise_scale, seed.to(users.device))
+        return reference.ans_terms(*tensors, neg_count, eps, noise_scale, seed.to(users.device), first_pair)
     check_kernels(user_hops.device)
     refuse_tangents("ans_terms", *tensors[:6])
     contiguous = [tensor.contiguous() for tensor in tensors]
     neg_count = None if neg_count is None else neg_count.contiguous()
-    terms, selected, _ = torch.ops.ans_fast.ans_terms_forward(*contiguous, neg_count, eps, noise_scale, seed)
+    terms, selected, _ = torch.ops.ans_fast.ans_terms_forward(
+        *contiguous, neg_count, eps, noise_scale, seed, first_pair
+    )
     return AnsTerms(*terms.unbind(), selected)
 
 
@@ -145,17 +149,17 @@ def _(*inputs: Any) -> tuple[Tensor, ...]:
 
 
 def _save(ctx: Any, inputs: tuple, output: tuple) -> None:
-    *tensors, neg_count, eps, noise_scale, seed = inputs
+    *tensors, neg_count, eps, noise_scale, seed, first_pair = inputs
     _, selected, saved = output
     ctx.mark_non_differentiable(selected, saved)
     ctx.set_materialize_grads(False)  # no zeros as gradients of what is saved
     ctx.save_for_backward(*tensors, neg_count, seed, selected, saved)
-    ctx.eps, ctx.noise_scale = eps, noise_scale
+    ctx.eps, ctx.noise_scale, ctx.first_pair = eps, noise_scale, first_pair
 
 
 def _backward(ctx: Any, grad_terms: Tensor | None, *_: Any) -> tuple:
     if grad_terms is None:
-        return (None,) * 13
+        return (None,) * 14
     refuse_tangents("the gradient of ans_terms", grad_terms)
     *tensors, neg_count, seed, selected, saved = ctx.saved_tensors
     gradients = torch.ops.ans_fast.ans_terms_backward(
@@ -164,13 +168,14 @@ def _backward(ctx: Any, grad_terms: Tensor | None, *_: Any) -> tuple:
         ctx.eps,
         ctx.noise_scale,
         seed,
+        ctx.first_pair,
         grad_terms.contiguous(),
         selected,
         saved,
         torch.are_deterministic_algorithms_enabled(),
     )
     wanted = [g if needed else None for g, needed in zip(gradients, ctx.needs_input_grad, strict=False)]
-    return *wanted, *[None] * 7
+    return *wanted, *[None] * 8
 
 
 torch.library.register_autograd("ans_fast::ans_terms_forward", _backward, setup_context=_save)

@@ -174,9 +174,15 @@ inline int64_t count_of(const AnsInputs<T>& a, int64_t pair) {
   return a.neg_count == nullptr ? a.n_negatives : a.neg_count[pair];
 }
 
+// The number of a (pair, negative, hop).
+template <typename T>
+inline int64_t row_number(const AnsInputs<T>& a, int64_t pair, int64_t hop, int64_t negative) {
+  return (pair * a.n_negatives + negative) * a.n_hops + hop;
+}
+
 template <typename T>
 inline int64_t noise_row(const AnsInputs<T>& a, int64_t pair, int64_t hop, int64_t negative) {
-  return (pair * a.n_negatives + negative) * a.n_hops + hop;
+  return row_number(a, a.first_pair + pair, hop, negative);
 }
 
 template <typename T>
@@ -332,7 +338,7 @@ inline void backward_pair(const AnsBackwardArgs<T>& a, const Between<T>& between
       if (m + kAhead < count) prefetch_negative(rows_of(a, pair, hop, m + kAhead), dim);
       const RowWeights<S> weights = {weight[m], over_norm(distance_weight, distance[m]),
                                      over_norm(orthogonality_weight, orthogonality[m])};
-      S* kept = between.row_weights + 3 * noise_row(a, pair, hop, m);
+      S* kept = between.row_weights + 3 * row_number(a, pair, hop, m);
       kept[0] = weights.contrast;
       kept[1] = weights.distance;
       kept[2] = weights.orthogonality;

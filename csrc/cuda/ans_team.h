@@ -67,7 +67,7 @@ __device__ __forceinline__ int64_t offset_of(const AnsInputs<T>& a, int64_t id, 
 
 template <typename T>
 __device__ __forceinline__ uint64_t noise_row(const AnsInputs<T>& a, const Task& task, int64_t m) {
-  return static_cast<uint64_t>((task.pair * a.n_negatives + m) * a.n_hops + task.hop);
+  return static_cast<uint64_t>(((a.first_pair + task.pair) * a.n_negatives + m) * a.n_hops + task.hop);
 }
 
 // The pair's rows that a lane keeps while it goes through the negatives.

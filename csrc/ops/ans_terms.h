@@ -21,6 +21,7 @@ struct AnsInputs {
   int64_t n_users, n_items, n_pairs, n_negatives, n_hops, dim;
   Sum<T> eps, noise_scale;
   Seed seed;
+  int64_t first_pair;  // pairs of the whole batch before these, by which the noise's rows are numbered
 };
 
 template <typename T>
@@ -54,7 +55,8 @@ namespace ans::ops {
 
 #define ANS_TERMS_INPUTS                                                                                               \
   "Tensor user_hops, Tensor item_hops, Tensor user_gate, Tensor item_gate, Tensor margin_weight, Tensor margin_bias, " \
-  "Tensor users, Tensor pos_items, Tensor neg_items, Tensor? neg_count, float eps, float noise_scale, Tensor seed"
+  "Tensor users, Tensor pos_items, Tensor neg_items, Tensor? neg_count, float eps, float noise_scale, Tensor seed, " \
+  "int first_pair"
 
 constexpr char kAnsTermsForward[] = "ans_terms_forward(" ANS_TERMS_INPUTS ") -> (Tensor, Tensor, Tensor)";
 constexpr char kAnsTermsBackward[] =
@@ -122,7 +124,7 @@ AnsGradients run_ans_terms(Call<Device>& call, AnsBackwardArgs<T>& args, const P
 template <typename Device, template <typename> class Args, typename... Rest>
 auto ans_terms(Tensor user_hops, Tensor item_hops, Tensor user_gate, Tensor item_gate, Tensor margin_weight,
                Tensor margin_bias, Tensor users, Tensor pos_items, Tensor neg_items, std::optional<Tensor> neg_count,
-               double eps, double noise_scale, Tensor seed, Rest... rest) {
+               double eps, double noise_scale, Tensor seed, int64_t first_pair, Rest... rest) {
   Call<Device> call(user_hops, "user_hops");
   return call.with_row_type([&](auto zero) {
     using T = decltype(zero);
@@ -148,6 +150,8 @@ auto ans_terms(Tensor user_hops, Tensor item_hops, Tensor user_gate, Tensor item
     args.eps = static_cast<Sum<T>>(eps);
     args.noise_scale = static_cast<Sum<T>>(noise_scale);
     args.seed = call.seed(seed);
+    args.first_pair = first_pair;
+    check_range("first_pair", first_pair, 0, INT32_MAX);
     if (pairs > 0) {
       check_range("user_hops' n_users", n_users, 1, INT64_MAX);
       check_range("item_hops' n_items", n_items, 1, INT64_MAX);

@@ -418,6 +418,7 @@ def _make_terms(rng: random.Random) -> Arguments:
         eps=rng.choice([0.0, 0.1]),
         noise_scale=rng.choice([0.0, 0.1]),
         seed=_seed(rng),
+        first_pair=rng.choice([0, 0, 3]),
     )
 
 

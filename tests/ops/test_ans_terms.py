@@ -206,15 +206,38 @@ def test_every_simd_level(level):
     run_at_simd_level(level, code)
 
 
+@pytest.mark.parametrize("name", ["fused", "reference"])
+def test_parts_of_a_batch_have_its_noise(name):
+    """Negatives and terms are those of the whole batch, gradients too."""
+    case = Case(7, 4, 3, 10, ragged=True)
+    floats = [tensor.requires_grad_() for tensor in case.floats]
+
+    def terms_of(begin: int, end: int) -> tuple[torch.Tensor, torch.Tensor]:
+        user_hops, item_hops, user_gate, *others = floats
+        ids, counts = [tensor[begin:end] for tensor in case.ids], case.count[begin:end]
+        inputs = (user_hops, item_hops, user_gate[begin:end], *others, *ids, counts)
+        *terms, selected = ops.ans_terms(*inputs, noise_scale=2.0, seed=5, first_pair=begin)
+        return torch.stack(terms), selected
+
+    with ops.backend(name):
+        whole, selected = terms_of(0, 7)
+        parts = [terms_of(0, 3), terms_of(3, 7)]
+        together = (3 * parts[0][0] + 4 * parts[1][0]) / 7
+        gradients = [torch.autograd.grad(terms.sum(), floats) for terms in (whole, together)]
+    assert torch.equal(torch.cat([part[1] for part in parts]), selected)
+    assert torch.allclose(together, whole)
+    assert all(torch.allclose(one, other) for one, other in zip(*gradients, strict=True))
+
+
 def test_opcheck_and_compile():
     case = Case(6, 3, 2, 8, ragged=True, dtype=torch.float32)
     floats = [tensor.requires_grad_() for tensor in case.floats]
     seed = torch.tensor([7])
     forward = torch.ops.ans_fast.ans_terms_forward
-    torch.library.opcheck(forward, (*floats, *case.ids, case.count, 0.1, 0.1, seed))
+    torch.library.opcheck(forward, (*floats, *case.ids, case.count, 0.1, 0.1, seed, 2))
     detached = [tensor.detach() for tensor in floats]
-    _, selected, saved = forward(*detached, *case.ids, case.count, 0.1, 0.1, seed)
-    inputs = (*detached, *case.ids, case.count, 0.1, 0.1, seed, torch.ones(4), selected, saved, False)
+    _, selected, saved = forward(*detached, *case.ids, case.count, 0.1, 0.1, seed, 2)
+    inputs = (*detached, *case.ids, case.count, 0.1, 0.1, seed, 2, torch.ones(4), selected, saved, False)
     torch.library.opcheck(torch.ops.ans_fast.ans_terms_backward, inputs)
 
     def loss(*floats):

@@ -159,10 +159,10 @@ def hardest_negatives(
 
 
 def ans_terms_forward(
-    inputs: tuple[Tensor | None, ...], eps: float, noise_scale: float, seed: int | Tensor
+    inputs: tuple[Tensor | None, ...], eps: float, noise_scale: float, seed: int | Tensor, first_pair: int = 0
 ) -> tuple[Tensor, Tensor, Tensor]:
     with _seed_tensor(seed) as at:
-        return operators().ans_terms_forward(*inputs, eps, noise_scale, at)
+        return operators().ans_terms_forward(*inputs, eps, noise_scale, at, first_pair)
 
 
 def ans_terms_backward(
@@ -174,6 +174,8 @@ def ans_terms_backward(
     selected: Tensor,
     saved: Tensor,
     deterministic: bool,
+    first_pair: int = 0,
 ) -> tuple[Tensor, ...]:
     with _seed_tensor(seed) as at:
-        return operators().ans_terms_backward(*inputs, eps, noise_scale, at, grad_terms, selected, saved, deterministic)
+        where = (eps, noise_scale, at, first_pair)
+        return operators().ans_terms_backward(*inputs, *where, grad_terms, selected, saved, deterministic)

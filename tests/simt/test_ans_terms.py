@@ -54,10 +54,10 @@ def random_inputs(
     return AnsInputs(*tables, rows(dim), rows(1), ids(n_users, pairs), ids(n_items, pairs), neg_items, count)
 
 
-def expected(inputs: AnsInputs, grad_terms: torch.Tensor, seed: int = SEED):
+def expected(inputs: AnsInputs, grad_terms: torch.Tensor, seed: int = SEED, first_pair: int = 0):
     """Terms, selected and gradients in float64."""
     leaves = [tensor.double().requires_grad_() for tensor in inputs[:6]]
-    out = reference.ans_terms(*leaves, *inputs[6:], EPS, NOISE_SCALE, torch.tensor([seed]))
+    out = reference.ans_terms(*leaves, *inputs[6:], EPS, NOISE_SCALE, torch.tensor([seed]), first_pair)
     terms = torch.stack(out[:4])
     return terms.detach(), out.selected, torch.autograd.grad(terms, leaves, grad_terms.double())
 
@@ -71,18 +71,22 @@ def assert_close(got: torch.Tensor, want: torch.Tensor, tolerance: float, what: 
 GRAD_TERMS = torch.tensor([0.7, -1.3, 0.4, 0.9])
 
 
-def check(inputs: AnsInputs, tolerance: float = 1e-5, seed: int = SEED) -> None:
-    terms, selected, saved = kernels.ans_terms_forward(inputs, EPS, NOISE_SCALE, seed)
-    want_terms, want_selected, want_gradients = expected(inputs, GRAD_TERMS, seed)
+def check(inputs: AnsInputs, tolerance: float = 1e-5, seed: int = SEED, first_pair: int = 0) -> None:
+    terms, selected, saved = kernels.ans_terms_forward(inputs, EPS, NOISE_SCALE, seed, first_pair)
+    want_terms, want_selected, want_gradients = expected(inputs, GRAD_TERMS, seed, first_pair)
     assert_close(terms, want_terms, tolerance, "terms")
     assert torch.equal(selected, want_selected)
     assert saved.isfinite().all()
     for deterministic in (False, True):
         gradients = kernels.ans_terms_backward(
-            GRAD_TERMS, inputs, EPS, NOISE_SCALE, seed, selected, saved, deterministic
+            GRAD_TERMS, inputs, EPS, NOISE_SCALE, seed, selected, saved, deterministic, first_pair
         )
         for name, got, want in zip(GRADIENTS, gradients, want_gradients, strict=True):
             assert_close(got, want, tolerance, f"gradient of {name}, deterministic={deterministic}")
+
+
+def test_noise_of_a_part_of_a_batch():
+    check(random_inputs(*CASES[1]), first_pair=7)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: "B{}-M{}-H{}-D{}-{}".format(*case))
