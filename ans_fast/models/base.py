@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ans_fast.errors import UserError
 from ans_fast.graph import BipartiteGraph
-from ans_fast.models import ranking, storage
-from ans_fast.models.modes import MODES, TOP_K
+from ans_fast.models import storage
+from ans_fast.models.modes import MODES
+from ans_fast.models.ranking import recommend, spread
 from ans_fast.nn.node_table import name_tables
 from ans_fast.sampling.uniform import Uniform
-from ans_fast.tensor_files import save_tensors
-from ans_fast.training import loop
 from ans_fast.training.batches import Query, Rows
+from ans_fast.training.loop import fit
 
 if TYPE_CHECKING:
     from argparse import _ArgumentGroup
@@ -116,13 +114,6 @@ class Recommender(nn.Module):
         """
         raise NotImplementedError
 
-    @torch.no_grad()
-    def spread(self, state: Any) -> float | None:
-        """The standard deviation of scores over a sample of users and items, to see embeddings collapse."""
-        users = torch.linspace(0, self.graph.n_users - 1, 64, device=self.device).long()
-        items = torch.linspace(self.first_item, self.graph.n_items - 1, 256, device=self.device).long()
-        return float(self.score(state, Query(users, items.expand(len(users), -1).contiguous())).std())
-
     @property
     def seed_count(self) -> int:
         """How many seeds a loss takes: one, by which negatives are drawn, unless rows are labelled."""
@@ -172,67 +163,10 @@ class Recommender(nn.Module):
         self.graph = self.graph.to(device)
         return self.to(device)
 
-    def fit(
-        self,
-        epochs: int = 50,
-        batch_size: int = 2048,
-        lr: float = 1e-3,
-        l2: float = 0.0,
-        optimizer: str = "Adam",
-        progress: bool = False,
-        capture: bool = True,
-    ) -> list[float]:
-        """Trains on the graph's clicks (TopK mode). torch.manual_seed makes it repeatable. In a program whose processes
-        have joined a torch.distributed group each takes a share of every batch: all must have the same model and seed.
+    # --- what their rooms define: a model is the first argument of each ---
 
-        Args:
-            epochs: passes over the clicks. batch_size: clicks a step. lr, l2: learning rate and weight decay.
-            optimizer: "Adam", "SGD", "Adagrad" or "Adadelta". progress: show a bar on stderr.
-            capture: on a GPU record a step once and replay it as a CUDA graph, if the model `captures`.
-
-        Returns:
-            The mean loss of each epoch; none for a model without parameters (POP).
-
-        Raises:
-            UserError: the model is in another mode, the graph has no clicks, or the loss became NaN or infinite.
-        """
-        if self.mode.labelled:
-            raise UserError(
-                f"fit trains in {TOP_K.name} mode, this model is in {self.mode.name} mode: use python -m ans_fast.run"
-            )
-        return loop.fit(self, epochs, batch_size, lr, l2, optimizer, progress, capture)
-
-    def recommend(self, user_ids: Sequence[int] | np.ndarray | Tensor, k: int = 10) -> tuple[np.ndarray, np.ndarray]:
-        """The k items that each user is likeliest to click and has not clicked yet.
-
-        Returns:
-            items int64 [len(user_ids), k], best first, and their scores float32. A user with fewer than k unclicked
-            items gets -1 with score -inf at the end.
-
-        Raises:
-            UserError: an id is out of range, or k is.
-        """
-        return ranking.recommend(self, user_ids, k)
-
-    # --- keeping ---
-
-    def save(self, path: str | Path) -> None:
-        """Writes weights, options and graph into one file, atomically; `load` reads it."""
-        save_tensors(Path(path), self.content())
-
-    def content(self, weights: dict[str, Tensor] | None = None) -> dict[str, Any]:
-        """What `save` writes. weights: another state dict than the present one."""
-        return storage.content(self, self.state_dict() if weights is None else weights)
-
-    @classmethod
-    def load(cls, path: str | Path) -> Recommender:
-        """The model that `save` wrote, on the CPU. Raises UserError: no such file, damaged, or another model's."""
-        model = storage.load(path)
-        if not isinstance(model, cls):
-            raise UserError(f"{path} holds a {model.name}, expected a {cls.name}")
-        return model
-
-    def load_weights(self, weights: dict[str, Tensor], path: str | Path) -> None:
-        """Takes over a state dict read from `path`. Raises UserError where names, shapes or dtypes differ, and where a
-        value is not finite."""
-        storage.load_weights(self, weights, path)
+    fit = fit
+    recommend = recommend
+    spread = spread
+    save, content, load_weights = storage.save, storage.content, storage.load_weights
+    load = classmethod(storage.load_as)

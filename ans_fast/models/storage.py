@@ -13,7 +13,7 @@ from ans_fast.errors import UserError
 from ans_fast.graph import BipartiteGraph
 from ans_fast.models.registry import by_name
 from ans_fast.nn.held_state import own_state
-from ans_fast.tensor_files import load_tensors
+from ans_fast.tensor_files import load_tensors, save_tensors
 
 if TYPE_CHECKING:
     from ans_fast.models.base import Recommender
@@ -29,8 +29,14 @@ def option_names(kind: type[Recommender]) -> list[str]:
     return [name for name in names if name not in ("self", "graph")]
 
 
-def content(model: Recommender, weights: dict[str, Tensor]) -> dict[str, Any]:
-    """What a file holds of a model with these weights."""
+def save(model: Recommender, path: str | Path) -> None:
+    """Writes weights, options and graph into one file, atomically; `load` reads it."""
+    save_tensors(Path(path), model.content())
+
+
+def content(model: Recommender, weights: dict[str, Tensor] | None = None) -> dict[str, Any]:
+    """What `save` writes. weights: another state dict than the present one."""
+    weights = model.state_dict() if weights is None else weights
     graph, end = model.graph, model.graph.n_edges
     return {
         "model": model.name,
@@ -61,6 +67,15 @@ def load(path: str | Path) -> Recommender:
     return model
 
 
+def load_as(kind: type[Recommender], path: str | Path) -> Recommender:
+    """The model that `save` wrote, on the CPU. Raises UserError: no such file, damaged, or another model's."""
+    model = load(path)
+    if not isinstance(model, kind):
+        raise UserError(f"{path} holds a {model.name}, expected a {kind.name}")
+    return model
+
+
 def load_weights(model: Recommender, weights: dict[str, Tensor], path: str | Path) -> None:
-    """See `Recommender.load_weights`."""
+    """Takes over a state dict read from `path`. Raises UserError where names, shapes or dtypes differ, and where a
+    value is not finite."""
     model.load_state_dict(own_state(model, weights, path, "weights"))

@@ -68,15 +68,30 @@ def _check(losses: list[Tensor], checked: int, names: Sequence[str]) -> None:
 
 def fit(
     model: Recommender,
-    epochs: int,
-    batch_size: int,
-    lr: float,
-    l2: float,
-    optimizer: str,
-    progress: bool,
-    capture: bool,
+    epochs: int = 50,
+    batch_size: int = 2048,
+    lr: float = 1e-3,
+    l2: float = 0.0,
+    optimizer: str = "Adam",
+    progress: bool = False,
+    capture: bool = True,
 ) -> list[float]:
-    """Trains on the clicks of the model's graph: see `Recommender.fit`."""
+    """Trains on the graph's clicks (TopK mode). torch.manual_seed makes it repeatable. In a program whose processes
+    have joined a torch.distributed group each takes a share of every batch: all must have the same model and seed.
+
+    Args:
+        epochs: passes over the clicks. batch_size: clicks a step. lr, l2: learning rate and weight decay.
+        optimizer: "Adam", "SGD", "Adagrad" or "Adadelta". progress: show a bar on stderr.
+        capture: on a GPU record a step once and replay it as a CUDA graph, if the model `captures`.
+
+    Returns:
+        The mean loss of each epoch; none for a model without parameters (POP).
+
+    Raises:
+        UserError: the model is in another mode, the graph has no clicks, or the loss became NaN or infinite.
+    """
+    if model.mode.labelled:
+        raise UserError(f"fit trains in TopK mode, this model is in {model.mode.name} mode: use python -m ans_fast.run")
     graph = model.graph
     if not graph.n_edges:
         raise UserError(f"fit learns from clicks, and {graph} has none")
