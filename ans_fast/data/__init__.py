@@ -6,10 +6,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ans_fast.data.dataset import Dataset, ImpressionLists, Interactions, Labelled, TopKSplit
+    from ans_fast.data.dataset import Dataset, Events, ImpressionLists, Labelled, TopKSplit
     from ans_fast.data.loading import MODES, fingerprint, load
 
-__all__ = ["MODES", "Dataset", "ImpressionLists", "Interactions", "Labelled", "TopKSplit", "fingerprint", "load"]
+__all__ = ["MODES", "Dataset", "Events", "ImpressionLists", "Labelled", "TopKSplit", "fingerprint", "load"]
 
 
 def __getattr__(name: str) -> Any:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ans_fast.data.checks import check_dataset
-from ans_fast.data.dataset import SPLIT_TYPES, Dataset, Interactions
+from ans_fast.data.dataset import SPLIT_TYPES, Dataset, Events
 from ans_fast.data.files import SPLIT_FILES
 from ans_fast.errors import UserError
 from ans_fast.files import atomic_file
@@ -57,7 +57,7 @@ def _user_cache(name: str) -> Path | None:
 
 
 def _types(mode: str) -> dict[str, type]:
-    return {"clicks": Interactions, "later_clicks": Interactions, **dict.fromkeys(_SPLITS, SPLIT_TYPES[mode])}
+    return {"clicks": Events, "later_clicks": Events, **dict.fromkeys(_SPLITS, SPLIT_TYPES[mode])}
 
 
 def _save(path: Path, dataset: Dataset) -> bool:

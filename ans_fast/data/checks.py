@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ans_fast.data.dataset import MAX_ID, MAX_TIME, Dataset, ImpressionLists, Interactions, Labelled, TopKSplit
+from ans_fast.data.dataset import MAX_ID, MAX_TIME, Dataset, Events, ImpressionLists, Labelled, TopKSplit
 from ans_fast.errors import UserError
 
 _SPARSE_ROWS = 1_000_000  # a table of fewer rows costs nothing worth refusing
@@ -32,7 +32,7 @@ def table_rows(column: str, parts: list[np.ndarray], folder: Path) -> int:
     return rows
 
 
-def count_repeated_clicks(clicks: Interactions, later: Interactions, n_items: int) -> int:
+def count_repeated_clicks(clicks: Events, later: Events, n_items: int) -> int:
     """How many of the later clicks are of an item that their user has among clicks."""
     return int(np.isin(later.users * n_items + later.items, clicks.users * n_items + clicks.items).sum())
 
@@ -58,7 +58,7 @@ def check_dataset(dataset: Dataset) -> None:
         table_rows(column, [*ids, np.array([rows - 1])], dataset.folder)
 
 
-def _check_part(part: Interactions | ImpressionLists, n_users: int, n_items: int) -> None:
+def _check_part(part: Events | ImpressionLists, n_users: int, n_items: int) -> None:
     rows = (part.users.size,)
     _require(part.users, np.int64, rows, 1, n_users - 1)
     _require(part.times, np.float64, rows, -MAX_TIME, MAX_TIME)

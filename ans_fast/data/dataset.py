@@ -22,7 +22,7 @@ MAX_TIME = 4e18  # nanoseconds of this century: sums, differences and integers o
 
 
 @dataclass(frozen=True, eq=False)
-class Interactions:
+class Events:
     """Rows in file order: who met which item when.
 
     users int64 [R], items int64 [R] (ids from 1; 0 is padding and never occurs), times float64 [R] (the file's unit,
@@ -37,13 +37,13 @@ class Interactions:
         return len(self.users)
 
     @staticmethod
-    def concatenate(*parts: Interactions) -> Interactions:
+    def concatenate(*parts: Events) -> Events:
         """The rows of all parts, one after the other."""
-        return Interactions(*(np.concatenate([getattr(p, f) for p in parts]) for f in ("users", "items", "times")))
+        return Events(*(np.concatenate([getattr(p, f) for p in parts]) for f in ("users", "items", "times")))
 
 
 @dataclass(frozen=True, eq=False)
-class TopKSplit(Interactions):
+class TopKSplit(Events):
     """Rows whose item is the one to find among neg_items int64 [R, C], or among all items where neg_items is None."""
 
     mode: ClassVar[str] = "TopK"
@@ -58,7 +58,7 @@ class TopKSplit(Interactions):
 
 
 @dataclass(frozen=True, eq=False)
-class Labelled(Interactions):
+class Labelled(Events):
     """Rows with labels float32 [R]: 1 for a click, 0 for an item that was shown and not clicked."""
 
     mode: ClassVar[str] = "CTR"
@@ -119,8 +119,8 @@ class Dataset:
     mode: str
     n_users: int
     n_items: int
-    clicks: Interactions
-    later_clicks: Interactions
+    clicks: Events
+    later_clicks: Events
     train: Split
     dev: Split
     test: Split
@@ -131,9 +131,9 @@ class Dataset:
     repeated_negatives: int = 0
 
     @cached_property
-    def clicked_by_all(self) -> Interactions:
+    def clicked_by_all(self) -> Events:
         """The clicks of train, dev and test, in this order: what test_all leaves out of a user's candidates."""
-        return Interactions.concatenate(self.clicks, self.later_clicks)
+        return Events.concatenate(self.clicks, self.later_clicks)
 
     @property
     def remarks(self) -> list[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ans_fast.data.dataset import Dataset, Interactions
+from ans_fast.data.dataset import Dataset, Events
 from ans_fast.errors import UserError
 
 _SPLITS = ("train", "dev", "test")
@@ -61,7 +61,7 @@ def _counts(ids: np.ndarray) -> np.ndarray:
     return counts[counts > 0]
 
 
-def _span(clicks: Interactions) -> tuple[float, float]:
+def _span(clicks: Events) -> tuple[float, float]:
     return float(clicks.times.min()), float(clicks.times.max())
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ans_fast.data.checks import count_repeated_clicks, table_rows
-from ans_fast.data.dataset import Dataset, ImpressionLists, Interactions, Labelled
+from ans_fast.data.dataset import Dataset, Events, ImpressionLists, Labelled
 from ans_fast.data.impressions import ListLimits, make_lists
 from ans_fast.data.tables import Table
 from ans_fast.errors import UserError
@@ -51,9 +51,9 @@ def _codes(keys: np.ndarray) -> np.ndarray:
     return keys if keys.dtype.kind in "iuf" else np.unique(keys.astype(str), return_inverse=True)[1]
 
 
-def _clicks(rows: Labelled) -> Interactions:
+def _clicks(rows: Labelled) -> Events:
     at = np.flatnonzero(rows.labels)
-    return Interactions(rows.users[at], rows.items[at], rows.times[at])
+    return Events(rows.users[at], rows.items[at], rows.times[at])
 
 
 def _dataset(
@@ -62,7 +62,7 @@ def _dataset(
     clicks = _clicks(rows[0])
     if not len(clicks):
         raise UserError(f"{folder / 'train.csv'} has no row with label 1, so there is no click to learn from")
-    later_clicks = Interactions.concatenate(_clicks(rows[1]), _clicks(rows[2]))
+    later_clicks = Events.concatenate(_clicks(rows[1]), _clicks(rows[2]))
     n_users = table_rows("user_id", [part.users for part in rows], folder)
     n_items = table_rows("item_id", [part.items for part in rows], folder)
     return Dataset(

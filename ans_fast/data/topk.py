@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ans_fast.data.checks import count_repeated_clicks, count_repeated_negatives, table_rows
-from ans_fast.data.dataset import Dataset, Interactions, TopKSplit
+from ans_fast.data.dataset import Dataset, Events, TopKSplit
 from ans_fast.data.tables import Table
 
 _COLUMNS = {"user_id": "id", "item_id": "id", "time": "time"}
@@ -23,7 +23,7 @@ def read_topk(name: str, folder: Path, sep: str) -> Dataset:
     )
     split = _split(train, n_items)
     dev, test = (_split(table, n_items) for table in later)
-    later_clicks = Interactions.concatenate(dev, test)
+    later_clicks = Events.concatenate(dev, test)
     return Dataset(
         name=name,
         mode=TopKSplit.mode,

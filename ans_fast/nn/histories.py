@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ans_fast.data import Dataset, Interactions, TopKSplit
+from ans_fast.data import Dataset, Events, TopKSplit
 
 SPLITS = ("train", "dev", "test")
 
@@ -52,12 +52,12 @@ def histories(dataset: Dataset, split: str, history_max: int) -> dict[str, Tenso
     }
 
 
-def _known_clicks(dataset: Dataset, split: str) -> tuple[Interactions, slice]:
+def _known_clicks(dataset: Dataset, split: str) -> tuple[Events, slice]:
     """Clicks that rows of `split` may look back on, and which of these (TopK) are the rows themselves."""
     if not isinstance(dataset.train, TopKSplit):
         return (dataset.clicks if split == "train" else dataset.clicked_by_all), slice(0)
     parts = [getattr(dataset, name) for name in SPLITS[: SPLITS.index(split) + 1]]
-    known = Interactions.concatenate(*parts)
+    known = Events.concatenate(*parts)
     return known, slice(len(known) - len(parts[-1]), len(known))
 
 

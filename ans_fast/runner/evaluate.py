@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ans_fast import BipartiteGraph
-from ans_fast.data import Dataset, ImpressionLists, Interactions, Labelled
+from ans_fast.data import Dataset, Events, ImpressionLists, Labelled
 from ans_fast.distributed import ALONE, Processes
 from ans_fast.models.base import Recommender
 from ans_fast.runner import metrics as m
@@ -100,7 +100,7 @@ class CandidatesEvaluator(Evaluator):
 class AllItemsEvaluator(Evaluator):
     """Rows for which all items are ranked but padding and what their users clicked in `clicked`."""
 
-    def __init__(self, model: Recommender, rows: Rows, batch_size: int, group: Processes, clicked: Interactions):
+    def __init__(self, model: Recommender, rows: Rows, batch_size: int, group: Processes, clicked: Events):
         n_users, n_items = model.graph.n_users, model.graph.n_items
         score_bytes = SCORE_BYTES.get(model.device.type, SCORE_BYTES_ELSEWHERE)
         super().__init__(model, rows, max(1, min(batch_size, score_bytes // (4 * n_items))), group)
@@ -168,7 +168,7 @@ class UserEvaluator(AllItemsEvaluator):
         _, first = np.unique(positives.users[by_time], return_index=True)
         rows = rows.take(torch.from_numpy(by_time[first]).to(model.device))
         earlier = (dataset.clicks, dataset.dev)[: 1 if split == "dev" else 2]
-        super().__init__(model, rows, batch_size, group, Interactions.concatenate(*earlier))
+        super().__init__(model, rows, batch_size, group, Events.concatenate(*earlier))
         graph = BipartiteGraph(positives.users, positives.items, dataset.n_users, dataset.n_items)
         self.positives = graph.to(model.device)
         self.n_positives = self.count_clicks(self.positives)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from ans_fast.data import Dataset, Interactions, TopKSplit
+from ans_fast.data import Dataset, Events, TopKSplit
 from ans_fast.data.dataset import Labelled
 from ans_fast.nn.histories import SPLITS, histories
 
@@ -24,12 +24,12 @@ def make(seed: int, mode: str = "TopK", n_train: int = 60) -> Dataset:
     if mode == "CTR":
         rows = {k: Labelled(v.users, v.items, v.times, (v.items % 2).astype(np.float32)) for k, v in rows.items()}
     clicks = [v if mode == "TopK" else clicked(v) for v in rows.values()]
-    later = Interactions.concatenate(*clicks[1:])
+    later = Events.concatenate(*clicks[1:])
     return Dataset("made", mode, 9, 20, clicks[0], later, **rows, folder=Path())
 
 
-def clicked(rows: Labelled) -> Interactions:
-    return Interactions(*(getattr(rows, f)[rows.labels == 1] for f in ("users", "items", "times")))
+def clicked(rows: Labelled) -> Events:
+    return Events(*(getattr(rows, f)[rows.labels == 1] for f in ("users", "items", "times")))
 
 
 def literal(dataset: Dataset, name: str, history_max: int) -> list[tuple[list[int], list[float]]]:

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from ans_fast import BipartiteGraph
-from ans_fast.data import Dataset, ImpressionLists, Interactions, Labelled
+from ans_fast.data import Dataset, Events, ImpressionLists, Labelled
 from ans_fast.data.dataset import TopKSplit
 from ans_fast.models import ANS
 from ans_fast.runner.evaluate import make_evaluator
@@ -50,7 +50,7 @@ def calls(mode: str, rank_by: str, n: int, path: Path) -> Counter[str]:
             ] += 1
 
     rows = [split_of(mode, rank_by == "auto", n) for _ in range(3)]
-    clicks = Interactions(*(np.repeat(np.arange(1, 9), 2), np.tile([1, 2], 8), np.arange(16.0)))
+    clicks = Events(*(np.repeat(np.arange(1, 9), 2), np.tile([1, 2], 8), np.arange(16.0)))
     data = Dataset("made", mode, N_USERS, N_ITEMS, clicks, clicks, *rows, Path("nowhere"))
     graph = BipartiteGraph(clicks.users, clicks.items, N_USERS, N_ITEMS)
     model = ANS(graph, emb_size=4, mode=mode, first_item=1)

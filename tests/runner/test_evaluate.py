@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ans_fast import BipartiteGraph
-from ans_fast.data import Dataset, Interactions
+from ans_fast.data import Dataset, Events
 from ans_fast.data.dataset import TopKSplit
 from ans_fast.models import LightGCN, by_name
 from ans_fast.runner import evaluate
@@ -50,7 +50,7 @@ class Given(LightGCN):
 def evaluator(scores: list[list[float]], train, dev, test, of: str = "test", args: Namespace = ARGS):
     train, dev, test = split(*train), split(*dev), split(*test)
     n_users = len(scores)
-    later = Interactions.concatenate(dev, test)
+    later = Events.concatenate(dev, test)
     dataset = Dataset("made", "TopK", n_users, N_ITEMS, train, later, train, dev, test, Path("/nowhere"))
     model = Given(BipartiteGraph(train.users, train.items, n_users, N_ITEMS), emb_size=2, first_item=1)
     model.table_of_scores = scores
