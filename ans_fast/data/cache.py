@@ -1,4 +1,4 @@
-"""What a reader made of large CSV files, kept as an .npz beside them under their fingerprint.
+"""Arrays that were read from large CSV files, kept as an .npz beside them under their fingerprint.
 
 No pickle: plain arrays only. A stale, damaged or forged file is never used: the fingerprint is in its name, and what
 it holds passes zip's checksums and the checks of `check_dataset`, or is read again from the CSVs.
@@ -16,7 +16,7 @@ import numpy as np
 
 from ans_fast.data.checks import check_dataset
 from ans_fast.data.dataset import SPLIT_TYPES, Dataset, Events
-from ans_fast.data.files import SPLIT_FILES
+from ans_fast.data.raw_files import SPLIT_FILES
 from ans_fast.errors import UserError
 from ans_fast.files import atomic_file
 
@@ -29,7 +29,7 @@ _NUMBERS = ("n_users", "n_items", "repeated_clicks", "repeated_negatives")
 def cached(
     read: Callable[[], Dataset], name: str, mode: str, folder: Path, sep: str, fingerprint: str, regenerate: bool
 ) -> Dataset:
-    """What read() gives, from the cache where that holds the fingerprint; `regenerate` reads and replaces it.
+    """The set of read(), from the cache where that holds the fingerprint; `regenerate` reads and replaces it.
 
     A cache that cannot be written is done without.
     """

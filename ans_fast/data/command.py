@@ -9,10 +9,10 @@ from ans_fast.command_line import Parser, exit_status
 from ans_fast.data import MODES, load
 from ans_fast.data.describe import describe, plot
 from ans_fast.data.description import read_description
-from ans_fast.data.files import check_name
 from ans_fast.data.prepare import mind, movielens
 from ans_fast.data.prepare.amazon import prepare_amazon
 from ans_fast.data.prepare.convert import convert
+from ans_fast.data.raw_files import check_name
 from ans_fast.errors import UserError
 from ans_fast.files import atomic_file
 from ans_fast.flag_types import Number, file_name, natural, path, seed, separator, text

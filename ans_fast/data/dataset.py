@@ -1,4 +1,4 @@
-"""What a data set is, once read: NumPy arrays in frozen dataclasses."""
+"""A data set once it is read: NumPy arrays in frozen dataclasses."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from ans_fast.data.description import Description, read_description
-from ans_fast.data.files import META_FILE
+from ans_fast.data.raw_files import META_FILE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -137,7 +137,7 @@ class Dataset:
 
     @property
     def remarks(self) -> list[str]:
-        """What a reader of results should know of the rows, a line each."""
+        """Facts of the rows that a reader of results should know, a line each."""
         lines = []
         if self.repeated_clicks:
             clicks = f"{self.repeated_clicks:,} of {len(self.later_clicks):,}"
@@ -149,7 +149,7 @@ class Dataset:
 
     @cached_property
     def description(self) -> Description:
-        """What the set's folder says of itself, read on first use."""
+        """The description in the set's folder, read on first use."""
         return read_description(self.folder)
 
     @cached_property

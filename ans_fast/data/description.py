@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from ans_fast.data.files import DESCRIPTION_FILE, read_bytes
+from ans_fast.data.raw_files import DESCRIPTION_FILE, read_bytes
 from ans_fast.errors import UserError
 
 _VALID = {  # by type, as dataclasses give it with annotations that stay text

@@ -14,8 +14,8 @@ from ans_fast.data.cache import cached
 from ans_fast.data.dataset import SPLIT_TYPES, Dataset, ImpressionLists, Labelled, TopKSplit
 from ans_fast.data.demo import NAME as DEMO
 from ans_fast.data.demo import write_demo
-from ans_fast.data.files import check_name, fingerprint_of
 from ans_fast.data.impressions import ListLimits
+from ans_fast.data.raw_files import check_name, fingerprint_of
 from ans_fast.errors import UserError
 from ans_fast.files import restore_folder
 

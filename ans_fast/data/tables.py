@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from ans_fast.data.dataset import MAX_ID, MAX_TIME
-from ans_fast.data.files import line_of, line_of_row, read_bytes
 from ans_fast.data.lists import MalformedList, parse_lists
+from ans_fast.data.raw_files import line_of, line_of_row, read_bytes
 from ans_fast.errors import UserError
 
 _SEPARATORS = {",": "a comma", "\t": "a tab", ";": "a semicolon", "|": "a bar", " ": "a blank"}

@@ -134,7 +134,7 @@ class ANS(DotProduct):
         return parameter_name.startswith("table.")
 
     def nodes(self) -> Tensor:
-        """What ranks: all hops of a node side by side [N, H · D], or only the first, [N, D], with "ego"."""
+        """The vectors that rank: all hops of a node side by side [N, H · D], or only the first, [N, D], with "ego"."""
         if self.predict_with == "ego":
             return self.table.weight
         return self._hops().flatten(1)

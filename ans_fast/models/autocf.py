@@ -17,7 +17,7 @@ from ans_fast.flag_types import Integer, layers, non_negative, positive_int, sha
 from ans_fast.graph import BipartiteGraph
 from ans_fast.models.dot_product import DotProduct
 from ans_fast.models.modes import TOP_K
-from ans_fast.nn.attention import Pairs, attend
+from ans_fast.nn.attention import NodePairs, attend
 from ans_fast.nn.gather import products, rows_at
 from ans_fast.nn.log_sums import mean_log_sum
 from ans_fast.nn.node_table import NodeTable
@@ -31,7 +31,7 @@ class Masked:
     """A masked graph: what the encoder sees, and the pairs of nodes that the decoder attends over."""
 
     graph: BipartiteGraph
-    pairs: Pairs
+    pairs: NodePairs
 
 
 class AutoCF(DotProduct):
@@ -101,7 +101,8 @@ class AutoCF(DotProduct):
 
     def nodes(self) -> Tensor:
         users, items = self.graph.clicks()
-        return self._vectors(Masked(self.graph, Pairs.both_ways(users, items + self.graph.n_users, self.graph.n_nodes)))
+        pairs = NodePairs.both_ways(users, items + self.graph.n_users, self.graph.n_nodes)
+        return self._vectors(Masked(self.graph, pairs))
 
     @property
     def seed_count(self) -> int:
@@ -160,7 +161,7 @@ class AutoCF(DotProduct):
         pool = hidden.nonzero()[:, 0]
         pairs = pool[(uniform(seeds[1], 2 * n_pairs, device).double() * len(pool)).long()].view(2, n_pairs)
         graph = BipartiteGraph(users, items - n_users, n_users, self.graph.n_items)
-        return Masked(graph, Pairs.both_ways(torch.cat([users, pairs[0]]), torch.cat([items, pairs[1]]), n))
+        return Masked(graph, NodePairs.both_ways(torch.cat([users, pairs[0]]), torch.cat([items, pairs[1]]), n))
 
     def _vectors(self, masked: Masked) -> Tensor:
         """The vectors of all nodes [N, D]."""
@@ -171,7 +172,7 @@ class AutoCF(DotProduct):
             total = total + last
         return total
 
-    def _attend(self, x: Tensor, layer: Tensor, pairs: Pairs) -> Tensor:
+    def _attend(self, x: Tensor, layer: Tensor, pairs: NodePairs) -> Tensor:
         """One graph transformer layer [N, D] -> [N, D]; each node attends to the others of its pairs."""
         heads = ((x @ matrix).split(self.emb_size // self.n_heads, 1) for matrix in layer)
         return torch.cat([attend(query, key, value, pairs) for query, key, value in zip(*heads, strict=True)], 1)

@@ -1,4 +1,4 @@
-"""What every model is: parameters on a graph that score users and items, a loss, and the means to train and keep."""
+"""The base of models: parameters on a graph that score users and items, a loss, and the means to train and keep."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ class Recommender(nn.Module):
         raise NotImplementedError
 
     def precompute(self) -> Any:
-        """What all queries of one evaluation share, under no_grad."""
+        """The state that all queries of one evaluation share, under no_grad."""
         raise NotImplementedError
 
     def score(self, state: Any, query: Query) -> Tensor:

@@ -164,9 +164,9 @@ class Encoded(DotProduct):
         with torch.no_grad():
             u, p = hops.users.index_select(0, users), hops.items.index_select(0, items)
             candidates = hops.item_rows(candidates).view(len(users), self.num_neg, -1)
-            chosen = self.hard.choose(u, p, hops.items, candidates)
+            hardest = self.hard.hardest(u, p, hops.items, candidates)
         # one gather from one table: its backward pass fills one gradient of the table's size
         nodes = torch.stack([users, items + n_users], 1)[..., None].expand(-1, -1, n_hops)
-        nodes = torch.cat([nodes, chosen + n_users], 1)  # [B, 2 + K, H]
+        nodes = torch.cat([nodes, hardest + n_users], 1)  # [B, 2 + K, H]
         rows = rows_at(hops.both.flatten(0, 1), nodes * n_hops + torch.arange(n_hops, device=nodes.device))
         return rows[:, 0], rows[:, 1], rows[:, 2:]

@@ -1,4 +1,4 @@
-"""What a mode's rows say, and what is learned from them: one object a mode."""
+"""Modes: the meaning of their rows and the losses over them, one object a mode."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What models that look at a user's latest clicks share."""
+"""The base of models that look at a user's latest clicks."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def save(model: Recommender, path: str | Path) -> None:
 
 
 def content(model: Recommender, weights: dict[str, Tensor] | None = None) -> dict[str, Any]:
-    """What `save` writes. weights: another state dict than the present one."""
+    """The content of the file that `save` writes. weights: another state dict than the present one."""
     weights = model.state_dict() if weights is None else weights
     graph, end = model.graph, model.graph.n_edges
     return {

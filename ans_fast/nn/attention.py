@@ -16,7 +16,7 @@ EXPONENT = 10.0  # bound of a product before exp
 
 
 @dataclass(frozen=True, eq=False)
-class Pairs:
+class NodePairs:
     """Ordered pairs of N nodes as a sparse matrix: with a pair its reverse, sorted, once each.
 
     indptr int32 [N + 1]; indices int32 [P]: row i's columns are the nodes that i is paired with; reverse int32 [P]:
@@ -28,7 +28,7 @@ class Pairs:
     reverse: Tensor
 
     @classmethod
-    def both_ways(cls, one: Tensor, other: Tensor, n_nodes: int) -> Pairs:
+    def both_ways(cls, one: Tensor, other: Tensor, n_nodes: int) -> NodePairs:
         """Of nodes int64 [E] with nodes int64 [E] in both orders, and of each node with itself."""
         own = torch.arange(n_nodes, device=one.device)
         keys = (torch.cat([one, other, own]) * n_nodes + torch.cat([other, one, own])).unique()
@@ -49,7 +49,7 @@ class Pairs:
         return products_at(self.indptr, self.indices, one, other)
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, pairs: Pairs) -> Tensor:
+def attend(query: Tensor, key: Tensor, value: Tensor, pairs: NodePairs) -> Tensor:
     """Each node's mean of the values that it is paired with, weighed by exp(query · key), the product clamped to
     ± EXPONENT: query, key [N, K], value [N, D] -> [N, D]. Differentiable."""
     return _Attend.apply(query, key, value, pairs)
@@ -57,7 +57,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, pairs: Pairs) -> Tensor:
 
 class _Attend(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, pairs: Pairs) -> Tensor:
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, pairs: NodePairs) -> Tensor:
         bounded = pairs.products(query, key).clamp_(-EXPONENT, EXPONENT)
         weights = pairs.matrix(bounded.exp())
         summed, total = (weights @ _with_one(value)).split([value.shape[1], 1], 1)

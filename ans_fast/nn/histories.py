@@ -1,4 +1,4 @@
-"""What a user clicked before: histories of rows as padded tensors, by index arithmetic."""
+"""Histories: the earlier clicks of each row's user as padded tensors, by index arithmetic."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ class Evaluator:
         return batches(self.own, self.batch_size)
 
     def whole(self, own: Tensor) -> Tensor:
-        """What all processes have of their own rows, a row each."""
+        """The values of all processes' rows, a row each."""
         return self.group.gather(own)[: len(self.rows)]
 
     def scores(self, state: Any) -> Tensor:

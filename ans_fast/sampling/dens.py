@@ -37,7 +37,7 @@ class DENS(DNS):
         self.seen += len(users)
         return {}
 
-    def choose(self, u: Tensor, p: Tensor, item_hops: Tensor, candidates: Tensor) -> Tensor:
+    def hardest(self, u: Tensor, p: Tensor, item_hops: Tensor, candidates: Tensor) -> Tensor:
         pos_gate = self.gates["pos"](self._relevant_pos(u, p))
         return ops.hardest_negatives(u, item_hops, candidates, self.gates["neg"](item_hops), pos_gate, self.rest)
 

@@ -23,8 +23,8 @@ class DNS(nn.Module):
         tensors [B, …] by name."""
         return {}
 
-    def choose(self, u: Tensor, p: Tensor, item_hops: Tensor, candidates: Tensor) -> Tensor:
-        """Which candidate gives each hop of a negative, without gradients.
+    def hardest(self, u: Tensor, p: Tensor, item_hops: Tensor, candidates: Tensor) -> Tensor:
+        """The hardest candidate for each hop of a negative, without gradients.
 
         Args: u, p: [B, H, D], the clicks' users and items. item_hops: [n_items, H, D]. candidates: int64 [B, K, M].
         Returns: items, int64 [B, K, H].
@@ -32,8 +32,8 @@ class DNS(nn.Module):
         return ops.hardest_negatives(u.mean(1, keepdim=True).expand_as(u), item_hops, candidates)
 
     def negatives(self, p: Tensor, n: Tensor, drawn: dict[str, Tensor]) -> Tensor:
-        """What the rows of chosen items n [B, K, H, D] become beside the clicked item's p [B, H, D], by what `draw`
-        gave."""
+        """The negatives' rows, made of those of the hardest items n [B, K, H, D], the clicked item's p [B, H, D] and
+        what `draw` gave."""
         return n
 
     def own_loss(self, u: Tensor, p: Tensor, n: Tensor) -> Tensor | None:

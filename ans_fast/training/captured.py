@@ -93,7 +93,7 @@ class CapturedStep(Step):
             yield self._losses[number]
 
     def _conditions(self, rows: Rows, size: int) -> Any:
-        """What a recorded step has taken for given: shapes, addresses, and the optimizer's settings."""
+        """The conditions that a recorded step takes for given: shapes, addresses, and the optimizer's settings."""
         shapes = [(tensor.shape, tensor.dtype) for tensor in rows.tensors()]
         settings = [{k: v for k, v in group.items() if k != "params"} for group in self.optimizer.param_groups]
         return size, shapes, settings, [tensor.data_ptr() for tensor in self._state()]

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 def make_step(model: Recommender, optimizer: Optimizer, group: Processes, capture: bool = True) -> Step:
-    """What trains `model`: a step of the group, or of this process alone; on a GPU a captured one if that is wanted and
-    possible. If it is wanted and not possible, the log says why."""
+    """The step that trains `model`: one of the group, or of this process alone; on a GPU a captured one if that is
+    wanted and possible. If it is wanted and not possible, the log says why."""
     plain = Step(model, optimizer) if group.alone else SharedStep(model, optimizer, group)
     if not capture or model.device.type != "cuda":
         return plain

@@ -6,15 +6,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from ans_fast.nn.attention import EXPONENT, Pairs, attend
+from ans_fast.nn.attention import EXPONENT, NodePairs, attend
 
 
-def random_pairs(n_nodes: int, n_pairs: int, device: str = "cpu") -> Pairs:
+def random_pairs(n_nodes: int, n_pairs: int, device: str = "cpu") -> NodePairs:
     torch.manual_seed(0)
-    return Pairs.both_ways(*torch.randint(n_nodes, (2, n_pairs), device=device), n_nodes)
+    return NodePairs.both_ways(*torch.randint(n_nodes, (2, n_pairs), device=device), n_nodes)
 
 
-def literal_attention(query: Tensor, key: Tensor, value: Tensor, pairs: Pairs) -> Tensor:
+def literal_attention(query: Tensor, key: Tensor, value: Tensor, pairs: NodePairs) -> Tensor:
     """Over the dense matrix of all products."""
     weights = (query @ key.t()).clamp(-EXPONENT, EXPONENT).exp() * pairs.matrix(
         torch.ones(len(pairs.indices), device=query.device)
@@ -23,7 +23,7 @@ def literal_attention(query: Tensor, key: Tensor, value: Tensor, pairs: Pairs) -
 
 
 def test_pairs_go_both_ways_once():
-    pairs = Pairs.both_ways(torch.tensor([0, 0, 3, 3]), torch.tensor([2, 2, 0, 3]), 5)
+    pairs = NodePairs.both_ways(torch.tensor([0, 0, 3, 3]), torch.tensor([2, 2, 0, 3]), 5)
     assert pairs.indptr.tolist() == [0, 3, 4, 6, 8, 9]
     assert pairs.indices.tolist() == [0, 2, 3, 1, 0, 2, 0, 3, 4]
     values = torch.arange(9.0)

@@ -58,24 +58,24 @@ def parts_of(model, users, items):
 def test_dns_takes_the_highest_scored(graph, model):
     made = model(graph, emb_size=8, negative_sampling="DNS", num_neg=2)
     users, candidates = torch.arange(5), torch.randint(0, 50, (5, 2, 6))
-    chosen = made.hard.choose(*parts_of(made, users, users), candidates)
+    hardest = made.hard.hardest(*parts_of(made, users, users), candidates)
     vectors = made.nodes().detach()
-    assert chosen.shape == (5, 2, 1)
+    assert hardest.shape == (5, 2, 1)
     for b in range(5):
         for k in range(2):
             scores = vectors[40 + candidates[b, k]] @ vectors[b]
-            assert chosen[b, k, 0] == candidates[b, k, scores.argmax()]
+            assert hardest[b, k, 0] == candidates[b, k, scores.argmax()]
 
 
 def test_mixgcf_takes_each_hop_of_the_highest_scored_there(graph):
     made = LightGCN(graph, emb_size=8, n_layers=2, negative_sampling="MixGCF")
     hops = made.hops().detach()
     users, candidates = torch.arange(5), torch.randint(0, 50, (5, 1, 6))
-    chosen = made.hard.choose(*parts_of(made, users, users), candidates)
+    hardest = made.hard.hardest(*parts_of(made, users, users), candidates)
     for b in range(5):
         for h in range(3):
             scores = hops[40 + candidates[b, 0], h] @ hops[b].mean(0)
-            assert chosen[b, 0, h] == candidates[b, 0, scores.argmax()]
+            assert hardest[b, 0, h] == candidates[b, 0, scores.argmax()]
 
 
 def test_mixgcf_mixes_the_clicked_item_in(graph):
@@ -95,7 +95,7 @@ def test_dens_takes_what_its_gates_say(graph, warm):
     made.hard.seen.fill_(int(warm * 4 * graph.n_edges))
     users, items, candidates = torch.arange(5), torch.arange(9, 14), torch.randint(0, 50, (5, 1, 6))
     made.hard.draw(users, 1, 3, draw_seeds(1)[0])
-    chosen = made.hard.choose(*parts_of(made, users, items), candidates)
+    hardest = made.hard.hardest(*parts_of(made, users, items), candidates)
     hops, gates = made.hops(), made.hard.gates
     for b in range(5):
         for h in range(3):
@@ -103,7 +103,7 @@ def test_dens_takes_what_its_gates_say(graph, warm):
             relevant_pos = p * torch.sigmoid(gates["item"](p) + gates["user"](u))
             relevant = n * torch.sigmoid(gates["neg"](n) + gates["pos"](relevant_pos))
             scores = ((1 - warm) * n - relevant) @ u
-            assert chosen[b, 0, h] == candidates[b, 0, scores.argmax()]
+            assert hardest[b, 0, h] == candidates[b, 0, scores.argmax()]
 
 
 def test_dens_counts_what_it_has_seen(graph):

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ans_fast.data.files import read_bytes
+from ans_fast.data.raw_files import read_bytes
 from ans_fast.errors import UserError
 
 _UNIX_TIME = 100_000_000  # March 1973: no compact id is that large, no time stamp of a click smaller

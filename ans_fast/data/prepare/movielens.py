@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from ans_fast.data.description import Description
-from ans_fast.data.files import read_bytes
 from ans_fast.data.prepare.rules import Frames, add_time_context, k_core, known_only
 from ans_fast.data.prepare.write import write_set
+from ans_fast.data.raw_files import read_bytes
 from ans_fast.errors import UserError
 
 _CONTEXT = ("c_hour_c", "c_weekday_c", "c_period_c", "c_day_f")

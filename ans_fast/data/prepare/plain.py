@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ans_fast.data.files import line_of, line_of_row, read_bytes
+from ans_fast.data.raw_files import line_of, line_of_row, read_bytes
 from ans_fast.errors import UserError
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from ans_fast.data.description import Description, write_description
-from ans_fast.data.files import DESCRIPTION_FILE, META_FILE, SPLIT_FILES
 from ans_fast.data.prepare.rules import Frames, draw_negatives, renumber
+from ans_fast.data.raw_files import DESCRIPTION_FILE, META_FILE, SPLIT_FILES
 from ans_fast.errors import UserError
 from ans_fast.files import atomic_folder
 

@@ -1,4 +1,4 @@
-"""Reading whole files, with readable errors, and the fingerprint of a set's files."""
+"""The files of a data set as bytes: their names, reading them whole with readable errors, and their fingerprint."""
 
 from __future__ import annotations
 
