@@ -53,6 +53,12 @@ def line_of_row(data: bytes, row: int) -> int:
     return lines[min(row, len(lines) - 1)]
 
 
+def malformed(path: Path, error: Exception) -> UserError:
+    """The error that pandas had with the file's table, in one line."""
+    said = str(error).strip().splitlines()[-1].removeprefix("Error tokenizing data. C error: ")
+    return UserError(f"{path} is malformed: {said}")
+
+
 def _contents(path: Path) -> bytes:
     try:
         return path.read_bytes()

@@ -14,7 +14,7 @@ import pandas as pd
 
 from ans_fast.data.dataset import MAX_ID, MAX_TIME
 from ans_fast.data.lists import MalformedList, parse_lists
-from ans_fast.data.raw_files import line_of, line_of_row, read_bytes
+from ans_fast.data.raw_files import line_of, line_of_row, malformed, read_bytes
 from ans_fast.errors import UserError
 
 _SEPARATORS = {",": "a comma", "\t": "a tab", ";": "a semicolon", "|": "a bar", " ": "a blank"}
@@ -133,8 +133,7 @@ class Table:
                     na_values=[""],
                 )
         except pd.errors.ParserError as error:
-            said = str(error).strip().splitlines()[-1].removeprefix("Error tokenizing data. C error: ")
-            raise UserError(f"{self.path} is malformed: {said}") from None
+            raise malformed(self.path, error) from None
         if not isinstance(frame.index, pd.RangeIndex):
             raise UserError(f"{self.path} line 2 has more values than line 1 has columns ({len(self.names)})")
         if frame.empty:

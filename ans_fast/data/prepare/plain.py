@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ans_fast.data.raw_files import line_of, line_of_row, read_bytes
+from ans_fast.data.raw_files import line_of, line_of_row, malformed, read_bytes
 from ans_fast.errors import UserError
 
 
@@ -43,8 +43,7 @@ class PlainTable:
                 encoding_errors="surrogateescape",  # in a column that is not asked for it does not matter
             )
         except pd.errors.ParserError as error:
-            said = str(error).strip().splitlines()[-1].removeprefix("Error tokenizing data. C error: ")
-            raise UserError(f"{self.path} is malformed: {said}") from None
+            raise malformed(self.path, error) from None
         frame = frame[[*columns.values()]].set_axis(list(columns), axis=1)
         if not self._data.isascii():
             for name in columns:
