@@ -162,6 +162,10 @@ class ANS(DotProduct):
         """With labels how many pairs there are is up to these."""
         return not self.mode.labelled and self.base.captures
 
+    @property
+    def unshared(self) -> str:
+        return f"reg_weight {self.reg_weight} weighs norms of whole batches" if self.reg_weight else ""
+
     def begin_epoch(self) -> None:
         self.base.begin_epoch()
 
@@ -172,16 +176,18 @@ class ANS(DotProduct):
         return replace(batch, neg_items=self.draw_negatives(batch.users, seeds[0]))
 
     def loss(self, batch: Rows, seeds: Sequence[Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        pairs = self.mode.pairs(batch)
+        pairs, share = self.mode.pairs(batch), self.mode.share_of_pairs(batch)
         hops = hops_of(self.table, self._hops, self.graph, batch.users, batch.items, pairs.neg_items)
-        loss, parts = self._pair_loss(hops, pairs, seeds[-1])
+        loss, parts = self._pair_loss(hops, pairs, seeds[-1], share.first)
+        if share.weight != 1:
+            loss, parts = share.weight * loss, {name: share.weight * part for name, part in parts.items()}
         if not self.mode.labelled:
             return loss, parts
         own = self.mode.loss(self.loss_n, hops.scores(batch.users, self.mode.candidates(batch)), batch)
         return own + loss, {self.loss_n: own, **parts}
 
-    def _pair_loss(self, hops: Hops, pairs: Pairs, seed: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """loss_ANS of the pairs, and its parts."""
+    def _pair_loss(self, hops: Hops, pairs: Pairs, seed: Tensor, first_pair: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """loss_ANS of the pairs, and its parts; first_pair: see `ops.ans_terms`."""
         users = hops.user_rows(pairs.users)
         terms = ops.ans_terms(
             hops.users,
@@ -197,6 +203,7 @@ class ANS(DotProduct):
             eps=self.eps,
             noise_scale=self.noise_scale,
             seed=seed,
+            first_pair=first_pair,
         )
         parts = {"bpr": terms.bpr, "sns": terms.sns, "distance": terms.distance, "orthogonality": terms.orthogonality}
         loss = terms.bpr + self.gamma * (terms.sns + terms.distance + terms.orthogonality)

@@ -43,6 +43,7 @@ class Recommender(nn.Module):
         collapse_hint: what to lower when the embeddings collapse.
         captures: whether a step can be recorded on a GPU and replayed: its loss never looks at a value there, and what
             it computes follows from a batch's shapes alone.
+        unshared: what makes its loss another one than the mean of those of parts of the batch; "": nothing does.
     """
 
     name: ClassVar[str]
@@ -52,6 +53,7 @@ class Recommender(nn.Module):
     DEFAULTS: ClassVar[dict[str, Any]] = {}  # its own defaults of flags that all models have
     collapse_hint: ClassVar[str] = "lower --l2 or --lr"
     captures: bool = False
+    unshared: str = ""
 
     def __init__(
         self,

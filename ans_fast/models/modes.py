@@ -21,6 +21,14 @@ class Pairs(NamedTuple):
     neg_count: Tensor | None = None
 
 
+class PairShare(NamedTuple):
+    """Where the pairs of a part of a batch stand: how many of the batch's come before them, and by what their mean is
+    to be weighed where that of the part's rows has weight 1."""
+
+    first: int = 0
+    weight: float = 1.0
+
+
 class Mode:
     """A subclass gives what stands here.
 
@@ -47,6 +55,19 @@ class Mode:
     def pairs(self, batch: Rows) -> Pairs:
         """The batch's clicks, with drawn negatives or with what was shown beside them."""
         raise NotImplementedError
+
+    def n_pairs(self, batch: Rows) -> int:
+        """How many pairs `pairs` gives."""
+        return len(batch)
+
+    def share_of_pairs(self, batch: Rows) -> PairShare:
+        """Of rows that may be part of a larger batch."""
+        part = batch.part
+        if part is None:
+            return PairShare()
+        first, end, total = (self.n_pairs(part.batch[:n]) for n in (part.begin, part.end, len(part.batch)))
+        own = end - first
+        return PairShare(first, own / total / part.weight if own else 0.0)
 
 
 class TopK(Mode):
@@ -83,10 +104,13 @@ class Impression(Mode):
         """Every clicked item with the list's other items."""
         column = torch.arange(batch.items.shape[1], device=batch.items.device)
         row, place = (column < batch.n_pos[:, None]).nonzero(as_tuple=True)
-        n_negatives = int(batch.n_neg.max())
+        n_negatives = int(batch.whole.n_neg.max())
         at = batch.n_pos[:, None] + column[:n_negatives]
         negatives = batch.items.gather(1, at.clamp(max=batch.items.shape[1] - 1))
         return Pairs(batch.users[row], batch.items[row, place], negatives[row], batch.n_neg[row])
+
+    def n_pairs(self, batch: Rows) -> int:
+        return int(batch.n_pos.sum())
 
 
 class CTR(Mode):
@@ -106,6 +130,9 @@ class CTR(Mode):
         """The clicked rows, with negatives drawn as in TopK mode."""
         clicked = batch.labels.nonzero()[:, 0]
         return Pairs(batch.users[clicked], batch.items[clicked], batch.neg_items[clicked])
+
+    def n_pairs(self, batch: Rows) -> int:
+        return int(batch.labels.sum())
 
 
 TOP_K, IMPRESSION, CLICKS = TopK(), Impression(), CTR()

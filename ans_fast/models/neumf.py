@@ -36,6 +36,11 @@ class NeuMF(Recommender):
     log_args = ("emb_size", "layers")
     captures = True
 
+    @property
+    def unshared(self) -> str:
+        """Dropout is drawn layer by layer."""
+        return f"dropout {self.dropout} is drawn for whole batches" if self.dropout else ""
+
     def __init__(
         self,
         graph: BipartiteGraph,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +21,7 @@ class Rows:
     users int64 [R]; items int64 [R] (TopK: the clicked item; CTR: the shown one) or [R, W] (Impression: n_pos clicked
     items, then n_neg others, then padding); neg_items int64 [R, C]; labels float32 [R]; n_pos, n_neg int64 [R].
     context: what a model adds for itself (`Recommender.context`), each entry [R, …].
+    part: which rows of a batch these are, where several processes share it; rows made of these have none.
     """
 
     users: Tensor
@@ -30,11 +31,17 @@ class Rows:
     n_pos: Tensor | None = None
     n_neg: Tensor | None = None
     context: dict[str, Tensor] = field(default_factory=dict)
+    part: Part | None = None
+
+    @property
+    def whole(self) -> Rows:
+        """The batch that these rows are of."""
+        return self.part.batch if self.part else self
 
     @classmethod
     def of_split(cls, split: TopKSplit | ImpressionLists | Labelled) -> Rows:
         """A data set's split as tensors, sharing its memory where that may be written to."""
-        arrays = {f.name: getattr(split, f.name, None) for f in fields(cls) if f.name != "context"}
+        arrays = {f.name: getattr(split, f.name, None) for f in fields(cls) if f.name not in ("context", "part")}
         return cls(
             **{name: torch.from_numpy(np.require(a, requirements="W")) for name, a in arrays.items() if a is not None}
         )
@@ -44,7 +51,7 @@ class Rows:
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Rows:
         """The same rows with `function` applied to every tensor."""
-        tensors = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "context"}
+        tensors = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("context", "part")}
         return Rows(
             **{name: function(t) for name, t in tensors.items() if t is not None},
             context={name: function(t) for name, t in self.context.items()},
@@ -66,6 +73,25 @@ class Rows:
     def to(self, device: torch.device) -> Rows:
         """The same rows on `device`."""
         return self.map(lambda tensor: tensor.to(device))
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """The rows begin … end − 1 of a batch. None is a part too, for which its first row then stands at weight 0."""
+
+    batch: Rows
+    begin: int
+    end: int
+
+    @property
+    def weight(self) -> float:
+        """What of the batch's rows these are."""
+        return (self.end - self.begin) / len(self.batch)
+
+    @property
+    def rows(self) -> Rows:
+        """The rows, that know of their part."""
+        return replace(self.batch[self.begin : max(self.end, self.begin + 1)], part=self)
 
 
 @dataclass(frozen=True, eq=False)

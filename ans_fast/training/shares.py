@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from ans_fast.distributed import Processes
+from ans_fast.errors import UserError
 from ans_fast.nn.held_state import held_tables
-from ans_fast.training.batches import Rows
+from ans_fast.training.batches import Part, Rows
 from ans_fast.training.optimizer import Optimizer
 from ans_fast.training.step import Step
 
@@ -28,6 +30,8 @@ class SharedStep(Step):
 
     def __init__(self, model: Recommender, optimizer: Optimizer, group: Processes):
         super().__init__(model, optimizer)
+        if model.unshared:
+            raise UserError(f"{model.unshared}, which processes cannot share: start it without torchrun")
         self.group = group
         self.tables = held_tables(model)
         held = {table.weight for table in self.tables}
@@ -36,25 +40,20 @@ class SharedStep(Step):
     def __call__(self, batch: Rows, seeds: Sequence[Tensor]) -> Tensor:
         self.optimizer.zero_grad()
         batch = self.model.draw(batch, seeds)
-        shares = [self._share(batch, rank) for rank in range(self.group.size)]
+        shares = [Part(batch, *bounds) for bounds in pairwise(self.group.bounds(len(batch)))]
         if self.tables:
-            nodes = [self._nodes_of(share) for share, _ in shares]
+            nodes = [self._nodes_of(share.rows) for share in shares]
             for table in self.tables:
                 table.columns.look_at(nodes)
-        share, weight = shares[self.group.rank]
-        loss, parts = self.model.loss(share, seeds)
+        own = shares[self.group.rank]
+        weight = own.weight
+        loss, parts = self.model.loss(own.rows, seeds)
         (loss * weight).backward()
         self.names = ("loss", *parts)
         values = weight * torch.stack([value.detach() for value in (loss, *parts.values())])
         self._add_up(values)
         self.optimizer.step()
         return values
-
-    def _share(self, batch: Rows, rank: int) -> tuple[Rows, float]:
-        """A process's rows, and their share of the batch. Where there are fewer rows than processes, who has none
-        takes the first at weight 0, so that all do the same."""
-        begin, end = self.group.bounds(len(batch))[rank : rank + 2]
-        return (batch[begin:end] if end > begin else batch[:1]), (end - begin) / len(batch)
 
     def _nodes_of(self, rows: Rows) -> Tensor:
         """The distinct nodes that rows look at, ascending."""

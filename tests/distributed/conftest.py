@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -46,7 +47,7 @@ def launch() -> Iterator[Callable[..., list[subprocess.Popen]]]:
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """With the data set `small`: the demo set's first users, and who clicked its last item."""
+    """With the data sets `small`, the demo set's first users and who clicked its last item, and `shown`, of labels."""
     folder = tmp_path_factory.mktemp("distributed")
     write_demo(folder / "data/demo")
     (folder / "data/small").mkdir()
@@ -55,4 +56,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         table[(table.user_id <= 101) | (table.item_id == 1000)].to_csv(
             folder / f"data/small/{split}.csv", sep="\t", index=False
         )
+    (folder / "data/shown").mkdir()
+    rng = np.random.default_rng(0)
+    for split, n_rows in (("train", 1500), ("dev", 400), ("test", 400)):
+        user, item, time = (rng.integers(1, high, n_rows) for high in (40, 50, 4))
+        table = pd.DataFrame({"user_id": user, "item_id": item, "time": time})
+        table["label"] = ((user % 5 == item % 5) | (rng.random(n_rows) < 0.3)).astype(int)
+        table.to_csv(folder / f"data/shown/{split}.csv", sep="\t", index=False)
     return folder

@@ -28,14 +28,21 @@ RUNS = {  # SGD where gradients cancel, so that Adam would divide rounding by ro
     "LightGCN, DNS": "--model_name LightGCN --negative_sampling DNS --n_candidates 5",
     "LightGCN, MixGCF": "--model_name LightGCN --negative_sampling MixGCF --n_candidates 5",
     "BPRMF, DENS": "--model_name BPRMF --negative_sampling DENS --n_candidates 5 --num_neg 2",
-    "ANS": "--model_name ANS --noise_scale 0 --n_layers 2",
-    "ANS over BPRMF": "--model_name BPRMF --negative_sampling ANS --noise_scale 0",
-    "ANS over NGCF": "--model_name ANS --base_model NGCF --n_layers 1 --noise_scale 0",
+    "ANS": "--model_name ANS --n_layers 2 --noise_scale 0.5",
+    "ANS over BPRMF": "--model_name BPRMF --negative_sampling ANS --num_neg 3",
+    "ANS over NGCF": "--model_name ANS --base_model NGCF --n_layers 1",
+    "lists, LightGCN": "--model_name LightGCN --model_mode Impression --main_metric NDCG@5",
+    "lists, ANS": "--model_name ANS --model_mode Impression --main_metric NDCG@5 --loss_n softmaxCE",
+    "labels, BPRMF": "--model_name BPRMF --model_mode CTR",
+    "labels, ANS": "--model_name ANS --model_mode CTR",
 }
 
 
 def flags_of(name: str, where: str) -> list[str]:
-    return [*FLAGS, *RUNS[name].split(), "--dataset", "small", "--model_path", f"{where}.pt", "--log_file", where]
+    own = [*RUNS[name].split(), "--dataset", "shown" if "--model_mode" in RUNS[name] else "small"]
+    if "CTR" in own:
+        own += ["--topk", "", "--main_metric", "AUC"]
+    return [*FLAGS, *own, "--model_path", f"{where}.pt", "--log_file", where]
 
 
 @pytest.fixture(scope="module", params=SIZES)
