@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_leaves
 
 from ans_fast import models
 from ans_fast.models.encoded import SAMPLINGS
-from ans_fast.models.losses import LOSSES
+from ans_fast.models.modes import CLICKS, IMPRESSION
 from ans_fast.training.batches import Rows
 from ans_fast.training.optimizer import make_optimizer
 from ans_fast.training.step import Step
@@ -28,8 +28,8 @@ CASES = {  # whether steps can be captured, and the model's options
     **{f"LightGCN TopK {name}": (name != "DENS", {"negative_sampling": name}) for name in SAMPLINGS},
     "LightGCN TopK four": (True, {"num_neg": 4}),
     "LightGCN TopK none": (True, {"n_layers": 0}),
-    **{f"LightGCN Impression {name}": (True, {"loss_n": name}) for name in LOSSES["Impression"]},
-    **{f"LightGCN CTR {name}": (True, {"loss_n": name}) for name in LOSSES["CTR"]},
+    **{f"LightGCN Impression {name}": (True, {"loss_n": name}) for name in IMPRESSION.losses},
+    **{f"LightGCN CTR {name}": (True, {"loss_n": name}) for name in CLICKS.losses},
     **{f"BPRMF TopK {name}": (name != "DENS", {"negative_sampling": name}) for name in SAMPLINGS},
     **{f"ANS TopK {name}": (name != "SGL", {"base_model": name}) for name in ("LightGCN", "BPRMF", "NGCF", "SGL")},
     "ANS TopK reg": (True, {"reg_weight": 0.1, "require_pow": 1}),

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ans_fast import BipartiteGraph, ops
-from ans_fast.data import Dataset, Interactions
+from ans_fast.data import Dataset, Events
 from ans_fast.data.dataset import TopKSplit
 from ans_fast.models import BPRMF, MODULES, by_name
 from ans_fast.runner import main
@@ -95,7 +95,7 @@ def test_runs_on_a_gpu_as_on_the_cpu(work: Path, monkeypatch, flags):
 
 @pytest.mark.parametrize("rank_by", ["row", "user"])
 def test_ranking_waits_for_the_device_once_and_not_in_each_batch(rank_by):
-    clicks = Interactions(np.arange(30) % 7 + 1, np.arange(30) % 11 + 1, np.arange(30.0))
+    clicks = Events(np.arange(30) % 7 + 1, np.arange(30) % 11 + 1, np.arange(30.0))
     splits = [TopKSplit(*(array[part] for array in vars(clicks).values())) for part in (slice(20), slice(9, 30))]
     data = Dataset("made", "TopK", 8, 12, clicks, clicks, splits[0], splits[1], splits[1], Path("nowhere"))
     graph = BipartiteGraph(splits[0].users, splits[0].items, 8, 12)
