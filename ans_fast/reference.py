@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ans_fast.errors import NoNegatives
+from ans_fast.sparse import by_pairs
 
 if TYPE_CHECKING:
     from ans_fast.graph import BipartiteGraph
@@ -39,10 +40,8 @@ def propagate(x: Tensor, graph: BipartiteGraph, n_layers: int) -> Tensor:
     """x [N, D] -> [N, n_layers + 1, D]: the rows themselves, then each D^-1/2 A D^-1/2 of the hop before."""
     n = graph.n_nodes
     rows = torch.repeat_interleave(torch.arange(n, device=x.device), graph.indptr.diff())
-    edges = torch.stack([rows, graph.indices.long()])
-    scale = graph.scale.to(x.dtype)
-    values = scale[edges[0]] * scale[edges[1]]
-    adjacency = torch.sparse_coo_tensor(edges, values, (n, n), is_coalesced=True, check_invariants=False)
+    columns, scale = graph.indices.long(), graph.scale.to(x.dtype)
+    adjacency = by_pairs(rows, columns, scale[rows] * scale[columns], n)
     hops = [x]
     for _ in range(n_layers):
         hops.append(torch.sparse.mm(adjacency, hops[-1]))

@@ -8,7 +8,7 @@ from torch import Tensor
 from ans_fast.models.base import Recommender
 from ans_fast.nn.columns import Columns
 from ans_fast.nn.gather import products, products_with_first, rows_at
-from ans_fast.nn.sparse import products_at
+from ans_fast.sparse import products_at
 from ans_fast.training.batches import Query
 
 

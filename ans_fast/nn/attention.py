@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ans_fast.nn.sparse import by_rows, products_at
+from ans_fast.sparse import by_rows, products_at
 
 EXPONENT = 10.0  # bound of a product before exp
 
