@@ -29,7 +29,8 @@ OnEpoch = Callable[[int, float, dict[str, dict[str, float]]], None]  # epoch, lo
 
 
 class Training:
-    """A run of epochs; after `run`, `best` holds the state dict of the best one and `history` what happened."""
+    """A run of epochs; after `run`, `best` holds the state dict of the best one and `history` what happened. Without a
+    checkpoint nothing is kept on disk."""
 
     def __init__(
         self,
@@ -38,7 +39,7 @@ class Training:
         dev: Evaluator,
         test: Evaluator,
         args: Namespace,
-        checkpoint: Checkpoint,
+        checkpoint: Checkpoint | None,
         on_epoch: OnEpoch | None = None,
         group: Processes = ALONE,
     ):
@@ -53,7 +54,7 @@ class Training:
         self._ks = [args.main_k] if args.main_k else []
 
     def resume(self) -> None:
-        """Goes on from the checkpoint."""
+        """Goes on from the checkpoint, which there must be."""
         path = self.checkpoint.path
         content, changed = self.checkpoint.load(self.model, self.optimizer)
         with reading(path):
@@ -75,14 +76,14 @@ class Training:
             while len(self.history) < self.args.epoch and not self._stopped():
                 self._epoch(len(self.history) + 1)
                 self.history.total_seconds = before + perf_counter() - began
-                if self.checkpoint.due():
+                if self.checkpoint and self.checkpoint.due():
                     self._save()
         except KeyboardInterrupt:
             if self.group.size > 1:  # in the middle of a step others wait for it
                 raise
             self.interrupted = True
             logging.info("Early stop manually")
-        if len(self.history) > self._saved and not self.interrupted:
+        if self.checkpoint and len(self.history) > self._saved and not self.interrupted:
             self._save()
 
     def _stopped(self) -> bool:
@@ -132,11 +133,10 @@ class Training:
         try:
             return train_epoch(self.step, self.rows, self.args.batch_size, bar.update if bar else _nothing)
         except NotFinite as error:
-            saved = f"{self.checkpoint.path} holds epoch {self._saved}"
-            raise UserError(
-                f"the loss is not finite in epoch {epoch}, {error.told}: lower --lr; "
-                + ("last good checkpoint: " + saved if self._saved else "no checkpoint was written before")
-            ) from None
+            told = "no checkpoint was written before"
+            if self._saved:
+                told = f"last good checkpoint: {self.checkpoint.path} holds epoch {self._saved}"
+            raise UserError(f"the loss is not finite in epoch {epoch}, {error.told}: lower --lr; {told}") from None
         finally:
             if bar:
                 bar.close()

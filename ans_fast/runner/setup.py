@@ -18,7 +18,7 @@ from ans_fast.runner import summary
 from ans_fast.training.batches import Rows
 
 
-def device_of(args: Namespace, group: Processes) -> torch.device:
+def device_of(args: Namespace, group: Processes = ALONE) -> torch.device:
     """The CPU, or the GPU that is this process's among those that --gpu names, under torchrun by default all."""
     if "gpu" in args.changed or not distributed.launched():
         os.environ["CUDA_VISIBLE_DEVICES"] = args.gpu

@@ -1,0 +1,1 @@
+"""A search for a model's best flags on dev: `python -m ans_fast.tune`."""
