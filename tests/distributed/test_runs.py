@@ -50,6 +50,10 @@ def group(request: pytest.FixtureRequest, folder: Path, launch: Callable) -> str
     """All RUNS in groups of so many processes."""
     size = request.param
     jobs = [flags_of(name, f"{size} of {name}") for name in RUNS]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        run([*flags_of("ANS", f"1 to {size}"), "--epoch", "1"])
+    jobs += [[*flags_of("ANS", f"1 to {size}"), "--load", "1"], [*flags_of("ANS", f"{size} to 1"), "--epoch", "1"]]
     (folder / f"{size}.json").write_text(json.dumps(jobs))
     processes = launch(*[["-m", "tests.distributed.worker", f"{size}.json"]] * size, cwd=folder)
     said = [process.communicate(timeout=120) for process in processes]
@@ -89,7 +93,23 @@ def test_results_are_those_of_one_process(
             for path in (one, many)
         ]
         assert tables[0].user_id.equals(tables[1].user_id)
-    weights = [load_tensors(path.with_name(path.name + ".pt"))["weights"] for path in (one, many)]
+    assert_same_weights(one, many)
+
+
+def test_a_checkpoint_goes_on_with_another_number_of_processes(
+    group: str, alone: Callable, folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(folder)
+    size = group[0]
+    run([*flags_of("ANS", f"{size} to 1"), "--load", "1"])
+    for path in (f"1 to {size}", f"{size} to 1"):
+        assert "Resume after epoch 1 " in Path(path).read_text()
+        assert_same_weights(Path(alone("ANS") + "ANS"), Path(path))
+
+
+def assert_same_weights(one: Path, other: Path) -> None:
+    """Of the runs with these logs: but for rounding, and what Adam makes of that."""
+    weights = [load_tensors(path.with_name(path.name + ".pt"))["weights"] for path in (one, other)]
     assert weights[0].keys() == weights[1].keys()
     for key, value in weights[0].items():
         assert torch.allclose(weights[1][key], value, rtol=1e-3, atol=1e-4), key
