@@ -34,8 +34,8 @@ def propagate(x: Tensor, graph: BipartiteGraph, n_layers: int, nodes: Tensor | N
         x: float32 or float64 [N, D], one row a node, users first; on the graph's device. Differentiable.
         graph: the graph of N nodes.
         n_layers: how many hops to add, ≥ 0.
-        nodes: int64 [R], the nodes whose rows are wanted, in any order, also repeatedly; None: all. On the CPU fewer
-            are less work, in the last hop and in the backward pass's first.
+        nodes: int64 [R], the nodes whose rows are wanted, in any order, also repeatedly; None: all. Fewer are less
+            work, in the last hop and in the backward pass's first. On a GPU rows of nodes out of range are NaN.
 
     Returns:
         [N or R, n_layers + 1, D], contiguous, x's dtype: hops of a node side by side.
@@ -48,7 +48,7 @@ def propagate(x: Tensor, graph: BipartiteGraph, n_layers: int, nodes: Tensor | N
     if use_reference():
         return _only(nodes, reference.propagate(x, graph, n_layers))
     check_kernels(x.device)
-    if nodes is not None and x.device.type != "cpu":
+    if _sums_by_torch(x, nodes):
         return propagate(x, graph, n_layers).index_select(0, nodes)
     tensors = (graph.indptr, graph.indices, graph.scale)
     return linear("propagate", lambda x: torch.ops.ans_fast.propagate(x.contiguous(), *tensors, n_layers, nodes), x)
@@ -63,7 +63,7 @@ def propagate_mean(x: Tensor, graph: BipartiteGraph, n_layers: int, nodes: Tenso
     if use_reference():
         return _only(nodes, reference.propagate(x, graph, n_layers)).mean(1)
     check_kernels(x.device)
-    if nodes is not None and x.device.type != "cpu":
+    if _sums_by_torch(x, nodes):
         return propagate_mean(x, graph, n_layers).index_select(0, nodes)
     tensors = (graph.indptr, graph.indices, graph.scale)
     return linear(
@@ -83,6 +83,11 @@ def _check(x: Tensor, graph: BipartiteGraph, n_layers: int, nodes: Tensor | None
         check_shape("nodes", nodes, "[R]", (None,))
         check_dtype("nodes", nodes, torch.int64)
         check_device(x.device, nodes=nodes)
+
+
+def _sums_by_torch(x: Tensor, nodes: Tensor | None) -> bool:
+    """Whether gradients of repeated nodes are torch's to sum up: on a GPU kernels do so by atomics, in any order."""
+    return nodes is not None and x.device.type != "cpu" and torch.are_deterministic_algorithms_enabled()
 
 
 def _only(nodes: Tensor | None, rows: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 // addition a register, and sums stay in registers. The columns are cut into groups of kLines cache lines: the table of
 // a group is small enough for the caches that a whole row's would leave. A row is summed by one thread in a fixed order:
 // the bits do not depend on the number of threads.
-#include "cpu/propagate.h"
+#include "ops/propagate.h"
 
 #include "cpu/pack.h"
 
@@ -145,15 +145,30 @@ bool indices_are_sound(const GraphView& graph, Rows users, Rows items, int n_thr
   return sound;
 }
 
+// Scratch for a group's columns.
+template <typename T>
+struct Tables {
+  T* rows;   // [n_nodes, width of the group]
+  T* first;  // what the first layer reads: the same, or [1 + n_from, width], a row of zeros before those of `from`
+};
+
+template <typename T>
+Tables<T> make_tables(const PropagateArgs<T>& a, const Memory& memory) {
+  constexpr int64_t line = 64 / sizeof(T);
+  const int64_t width = a.dim > line ? 2 * line : line;  // of the widest group
+  T* rows = take<T>(memory, a.graph.n_nodes * width);
+  return {rows, a.from ? take<T>(memory, (1 + a.n_from) * width) : rows};
+}
+
 // One group of columns through all layers, by all threads of a team together. Every layer goes from one side to the
 // other, so that a table needs no twin.
 template <int Count, typename T>
-void propagate_columns(const PropagateArgs<T>& a, int64_t column, const Sides& sides) {
+void propagate_columns(const PropagateArgs<T>& a, int64_t column, const Sides& sides, const Tables<T>& tables,
+                       int n_threads) {
   const GraphView& graph = a.graph;
   constexpr int64_t width = Count * kVectorBytes / sizeof(T);
-  const int64_t columns = a.dim - column < width ? a.dim - column : width, parts = 8 * a.n_threads;
-  T* const table = a.scratch;
-  T* const first = a.from ? table + graph.n_nodes * width : table;
+  const int64_t columns = a.dim - column < width ? a.dim - column : width, parts = 8 * n_threads;
+  T *const table = tables.rows, *const first = tables.first;
   const bool copies = a.out_hop != 0 || a.n_layers == 0;
 #pragma omp single nowait
   for (int64_t d = 0; a.from && d < width; ++d) first[d] = T{0};
@@ -195,27 +210,29 @@ void propagate_columns(const PropagateArgs<T>& a, int64_t column, const Sides& s
 // Columns do not mix, nor do layers that end with users and layers that end with items: a group of columns on one of
 // these ways goes through all layers while its table is in the cache.
 template <typename T>
-bool propagate(const PropagateArgs<T>& a) {
+void propagate_rows(const PropagateArgs<T>& a, const Threads& threads) {
   constexpr int line_vectors = 64 / kVectorBytes;
   constexpr int64_t line = 64 / sizeof(T);
-  if (!indptr_is_sound(a.graph)) return false;
+  const int n_threads = threads_for(threads, (a.graph.n_indices + a.graph.n_nodes) * a.dim, 1 << 16);
+  *a.sound = indptr_is_sound(a.graph);
+  if (!*a.sound) return;
   const int64_t n_users = count_users(a.graph);
   const Rows users = {0, n_users}, items = {n_users, a.graph.n_nodes};
-  if (!indices_are_sound(a.graph, users, items, a.n_threads)) return false;
+  *a.sound = indices_are_sound(a.graph, users, items, n_threads);
+  if (!*a.sound) return;
+  const Tables<T> tables = make_tables(a, threads.memory);
   const Sides ways[] = {{users, items}, {items, users}};
-#pragma omp parallel num_threads(a.n_threads)
+#pragma omp parallel num_threads(n_threads)
   for (const Sides& sides : ways) {
     for (int64_t column = 0; column < a.dim; column += kLines * line) {
-      if (a.dim - column > line) propagate_columns<kLines * line_vectors>(a, column, sides);
-      else propagate_columns<line_vectors>(a, column, sides);
+      if (a.dim - column > line) propagate_columns<kLines * line_vectors>(a, column, sides, tables, n_threads);
+      else propagate_columns<line_vectors>(a, column, sides, tables, n_threads);
     }
   }
-  return true;
 }
 
 }  // namespace
 
-bool ANS_ENTRY(propagate_float)(const PropagateFloatArgs& args) { return propagate(args); }
-bool ANS_ENTRY(propagate_double)(const PropagateDoubleArgs& args) { return propagate(args); }
+ANS_DEFINE_ROW_KERNEL(propagate, PropagateArgs, propagate_rows)
 
 }  // namespace ans::cpu

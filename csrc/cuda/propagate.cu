@@ -2,7 +2,7 @@
 // equal chunks of the line, so that a node of a million edges costs no more than a million nodes of one edge. A row that
 // lies in one chunk is written at once. Of a row that crosses chunks each keeps its share, and a second kernel adds the
 // shares in their order: no atomics, the same bits every time.
-#include "cuda/propagate.h"
+#include "ops/propagate.h"
 
 #include "cuda/rows.h"
 
@@ -12,7 +12,7 @@ namespace {
 constexpr int kThreads = 128;
 constexpr int kInFlight = 4;  // neighbours' rows that a lane loads before it adds them
 
-// One layer: out[i] = factor · (scale[i] Σ_j scale[j] x[j] + add[i]).
+// One layer: next[i] = scale[i] Σ_j scale[j] x[j] + add[i], and out[i] = factor · next[i]. Null pointers: not wanted.
 template <typename T>
 struct Layer {
   GraphView graph;
@@ -20,10 +20,21 @@ struct Layer {
   const T* x;
   const T* add;
   T* out;
+  T* next;  // [n_nodes, dim]
   int64_t x_row, add_row, out_row;
+  const int32_t *x_at, *add_at, *out_at;  // the rows of nodes in x, add and out, as PropagateArgs has `from` and `to`
   float factor;
   float* partials;  // [2, n_chunks, dim]: what chunks hold of rows that they share
 };
+
+__device__ __forceinline__ int64_t place_of(const int32_t* places, int64_t node) {
+  return places ? __ldg(places + node) : node;
+}
+
+template <typename T>
+__device__ __forceinline__ bool is_wanted(const Layer<T>& a, int64_t row) {
+  return a.next || place_of(a.out_at, row) >= 0;
+}
 
 // The first row whose end is at `position` of the line or later.
 template <typename T>
@@ -37,8 +48,8 @@ __device__ int64_t row_at(const Layer<T>& a, int64_t position) {
   return low;
 }
 
-// total += Σ scale[j] x[j] over `kCount` neighbours.
-template <int kCount, typename R, typename T>
+// total += Σ scale[j] x[j] over `kCount` neighbours; those that x has no row of are zeros.
+template <int kCount, bool kPlaced, typename R, typename T>
 __device__ __forceinline__ void add_neighbours(const Layer<T>& a, const T* x, int64_t edge, int lane, int dim,
                                                float (&total)[kValues]) {
   float scale[kCount], rows[kCount][kValues];
@@ -47,7 +58,13 @@ __device__ __forceinline__ void add_neighbours(const Layer<T>& a, const T* x, in
     const int32_t node = __ldg(a.graph.indices + edge + k);
     const bool sound = node >= 0 && node < a.graph.n_nodes;  // a broken graph gives NaN, not a crash
     scale[k] = sound ? __ldg(a.graph.scale + node) : NAN;
-    R::load(x + (sound ? node : 0) * a.x_row, lane, dim, R::aligned(a.dim), rows[k]);
+    const int64_t source = kPlaced ? (sound ? __ldg(a.x_at + node) : -1) : (sound ? node : 0);
+    if (!kPlaced || source >= 0) {
+      R::load(x + source * a.x_row, lane, dim, R::aligned(a.dim), rows[k]);
+    } else {
+#pragma unroll
+      for (int i = 0; i < kValues; ++i) rows[k][i] = 0.0f;
+    }
   }
 #pragma unroll
   for (int k = 0; k < kCount; ++k) {
@@ -60,15 +77,20 @@ template <typename R, typename T>
 __device__ __forceinline__ void finish_row(const Layer<T>& a, int64_t row, int64_t column, int lane, int dim,
                                            float (&total)[kValues]) {
   const float scale = __ldg(a.graph.scale + row);
+  const int64_t source = a.add ? place_of(a.add_at, row) : -1, target = a.out ? place_of(a.out_at, row) : -1;
   float add[kValues] = {};
-  if (a.add) R::load(a.add + row * a.add_row + column, lane, dim, R::aligned(a.dim), add);
+  if (source >= 0) R::load(a.add + source * a.add_row + column, lane, dim, R::aligned(a.dim), add);
 #pragma unroll
-  for (int i = 0; i < kValues; ++i) total[i] = a.factor * (scale * total[i] + add[i]);
-  R::store(a.out + row * a.out_row + column, lane, dim, R::aligned(a.dim), total);
+  for (int i = 0; i < kValues; ++i) total[i] = scale * total[i] + add[i];
+  if (a.next) R::store(a.next + row * a.dim + column, lane, dim, R::aligned(a.dim), total);
+  if (target < 0) return;
+#pragma unroll
+  for (int i = 0; i < kValues; ++i) total[i] *= a.factor;
+  R::store(a.out + target * a.out_row + column, lane, dim, R::aligned(a.dim), total);
 }
 
-// One team a chunk; blockIdx.y picks a slab of 8 · kTeam columns.
-template <typename T, typename R>
+// One team a chunk; blockIdx.y picks a slab of 8 · kTeam columns. kPlaced: a.x_at is not null.
+template <bool kPlaced, typename T, typename R>
 __global__ void __launch_bounds__(kThreads, 6) chunk_kernel(const Layer<T> a) {
   constexpr int kTeam = R::kTeamSize;
   using Share = typename R::Float;
@@ -90,13 +112,18 @@ __global__ void __launch_bounds__(kThreads, 6) chunk_kernel(const Layer<T> a) {
   while (position < end && row < a.graph.n_nodes) {
     const int64_t row_end = __ldg(a.graph.indptr + row + 1), room = edge + (end - position);
     const int64_t stop = row_end < room ? row_end : room;
-    const int64_t first = edge;
-    for (; edge + kInFlight <= stop; edge += kInFlight) add_neighbours<kInFlight, R>(a, x, edge, lane, dim, total);
-    for (; edge < stop; ++edge) add_neighbours<1, R>(a, x, edge, lane, dim, total);
-    position += edge - first;
+    const bool wanted = is_wanted(a, row);
+    position += stop - edge;
+    if (wanted) {
+      for (; edge + kInFlight <= stop; edge += kInFlight) {
+        add_neighbours<kInFlight, kPlaced, R>(a, x, edge, lane, dim, total);
+      }
+      for (; edge < stop; ++edge) add_neighbours<1, kPlaced, R>(a, x, edge, lane, dim, total);
+    }
+    edge = stop;
     if (position == end) break;
-    if (shared) Share::store(head, lane, dim, Share::aligned(a.dim), total);
-    else finish_row<R>(a, row, column, lane, dim, total);
+    if (wanted && shared) Share::store(head, lane, dim, Share::aligned(a.dim), total);
+    else if (wanted) finish_row<R>(a, row, column, lane, dim, total);
 #pragma unroll
     for (int i = 0; i < kValues; ++i) total[i] = 0.0f;
     shared = false;
@@ -116,7 +143,7 @@ __global__ void __launch_bounds__(kThreads) shared_row_kernel(const Layer<T> a) 
   if (row >= a.graph.n_nodes) return;
   const int64_t first = (__ldg(a.graph.indptr + row) + row) / a.chunk;
   const int64_t last = (__ldg(a.graph.indptr + row + 1) + row) / a.chunk;
-  if (first == last) return;
+  if (first == last || !is_wanted(a, row)) return;
   const int64_t column = blockIdx.y * static_cast<int64_t>(kTeam * kValues);
   const int dim = static_cast<int>(a.dim - column < kTeam * kValues ? a.dim - column : kTeam * kValues);
   const float* tails = a.partials + column;
@@ -132,15 +159,43 @@ __global__ void __launch_bounds__(kThreads) shared_row_kernel(const Layer<T> a) 
   finish_row<R>(a, row, column, lane, dim, total);
 }
 
+// rows[0] of those nodes that `to` has. One team a node.
+template <typename T, typename R>
+__global__ void __launch_bounds__(kThreads) first_hop_kernel(const PropagateArgs<T> a) {
+  constexpr int kTeam = R::kTeamSize;
+  const int lane = static_cast<int>(threadIdx.x) % kTeam;
+  const int64_t node = blockIdx.x * static_cast<int64_t>(kThreads / kTeam) + threadIdx.x / kTeam;
+  if (node >= a.graph.n_nodes) return;
+  const int64_t source = place_of(a.from, node), target = place_of(a.to, node);
+  if (target < 0) return;
+  const int64_t column = blockIdx.y * static_cast<int64_t>(kTeam * kValues);
+  const int dim = static_cast<int>(a.dim - column < kTeam * kValues ? a.dim - column : kTeam * kValues);
+  float row[kValues] = {};
+  if (source >= 0) R::load(a.x + source * a.x_row + column, lane, dim, R::aligned(a.dim), row);
+  R::store(a.out + target * a.out_row + column, lane, dim, R::aligned(a.dim), row);
+}
+
+// Calls function(row, blocks): `blocks` says how many of a kernel's blocks have a team for each of n, and for each slab of
+// 256 columns into which longer rows are cut, all full or not all.
+template <typename T, typename Function>
+void with_teams(int64_t dim, Function function) {
+  with_row<T>(dim <= 256 ? dim : (dim % 256 == 0 ? 256 : 255), [&](auto row) {
+    using R = decltype(row);
+    constexpr int64_t teams = kThreads / R::kTeamSize, width = R::kTeamSize * kValues;
+    const auto slabs = static_cast<unsigned>((dim + width - 1) / width);
+    function(row, [=](int64_t n) { return dim3(static_cast<unsigned>((n + teams - 1) / teams), slabs); });
+  });
+}
+
 template <typename T>
 void run_layer(const Layer<T>& layer, cudaStream_t stream) {
-  // Longer rows are cut into slabs of 256 columns, all full or not all.
-  with_row<T>(layer.dim <= 256 ? layer.dim : (layer.dim % 256 == 0 ? 256 : 255), [&](auto like) {
-    using R = decltype(like);
-    constexpr int64_t teams = kThreads / R::kTeamSize, width = R::kTeamSize * kValues;
-    const auto slabs = static_cast<unsigned>((layer.dim + width - 1) / width);
-    const auto blocks = [&](int64_t n) { return dim3(static_cast<unsigned>((n + teams - 1) / teams), slabs); };
-    ANS_LAUNCH((chunk_kernel<T, R>), blocks(layer.n_chunks), dim3(kThreads), 0, stream, layer);
+  with_teams<T>(layer.dim, [&](auto row, auto blocks) {
+    using R = decltype(row);
+    if (layer.x_at) {
+      ANS_LAUNCH((chunk_kernel<true, T, R>), blocks(layer.n_chunks), dim3(kThreads), 0, stream, layer);
+    } else {
+      ANS_LAUNCH((chunk_kernel<false, T, R>), blocks(layer.n_chunks), dim3(kThreads), 0, stream, layer);
+    }
     ANS_LAUNCH((shared_row_kernel<T, R>), blocks(layer.graph.n_nodes), dim3(kThreads), 0, stream, layer);
   });
 }
@@ -153,32 +208,50 @@ int64_t chunk_size(int64_t length) {
 
 }  // namespace
 
-int64_t propagate_chunks(int64_t n_nodes, int64_t n_indices) {
-  const int64_t length = n_nodes + n_indices, chunk = chunk_size(length);
-  return (length + chunk - 1) / chunk;
-}
-
 template <typename T>
-void propagate(const PropagateArgs<T>& args, cudaStream_t stream) {
+void propagate(const PropagateArgs<T>& args, const Stream& stream) {
   const GraphView& graph = args.graph;
   if (graph.n_nodes == 0 || args.dim == 0) return;
-  Layer<T> layer = {graph, args.dim, chunk_size(graph.n_nodes + graph.n_indices),
-                    propagate_chunks(graph.n_nodes, graph.n_indices), args.x, nullptr, nullptr, args.x_row,
-                    args.add_row, 0, 1.0f, args.partials};
+  const bool hops_wanted = args.out_hop != 0 || args.n_layers == 0;
+  if (hops_wanted) {
+    with_teams<T>(args.dim, [&](auto row, auto blocks) {
+      using R = decltype(row);
+      ANS_LAUNCH((first_hop_kernel<T, R>), blocks(graph.n_nodes), dim3(kThreads), 0, stream.stream, args);
+    });
+  }
+  if (args.n_layers == 0) return;
+  // Where every node's hop is written it is what the next layer reads; elsewhere two tables take turns.
+  const bool from_out = hops_wanted && args.to == nullptr;
+  const int64_t table_size = graph.n_nodes * args.dim;
+  const int64_t n_tables = from_out || args.n_layers == 1 ? 0 : (args.n_layers == 2 ? 1 : 2);
+  T* tables = n_tables == 0 ? nullptr : take<T>(stream.memory, n_tables * table_size);
+  Layer<T> layer = {};
+  layer.graph = graph;
+  layer.dim = args.dim;
+  layer.chunk = chunk_size(graph.n_nodes + graph.n_indices);
+  layer.n_chunks = (graph.n_nodes + graph.n_indices + layer.chunk - 1) / layer.chunk;
+  layer.partials = take<float>(stream.memory, 2 * layer.n_chunks * args.dim);
+  layer.x = args.x;
+  layer.x_row = args.x_row;
+  layer.x_at = layer.add_at = args.from;
+  layer.add_row = args.add_row;
+  layer.out_row = args.out_row;
+  layer.out_at = args.to;
   for (int64_t k = 1; k <= args.n_layers; ++k) {
-    const bool to_out = args.out_hop != 0 || k == args.n_layers;
+    const bool last = k == args.n_layers;
     layer.add = args.add ? args.add + k * args.add_hop : nullptr;
-    layer.out = to_out ? args.out + k * args.out_hop : args.scratch + k % 2 * graph.n_nodes * args.dim;
-    layer.out_row = to_out ? args.out_row : args.dim;
-    layer.factor = args.out_hop == 0 && k == args.n_layers ? args.factor : 1.0f;
-    run_layer(layer, stream);
-    layer.x = layer.out;
-    layer.x_row = layer.out_row;
+    layer.out = last || hops_wanted ? args.out + k * args.out_hop : nullptr;
+    layer.next = last || from_out ? nullptr : tables + (k - 1) % 2 * table_size;
+    layer.factor = last && !hops_wanted ? args.factor : 1.0f;
+    run_layer(layer, stream.stream);
+    layer.x = from_out ? layer.out : layer.next;
+    layer.x_row = from_out ? args.out_row : args.dim;
+    layer.x_at = nullptr;
   }
 }
 
-template void propagate<float>(const PropagateArgs<float>&, cudaStream_t);
-template void propagate<__nv_bfloat16>(const PropagateArgs<__nv_bfloat16>&, cudaStream_t);
-template void propagate<__half>(const PropagateArgs<__half>&, cudaStream_t);
+template void propagate<float>(const PropagateArgs<float>&, const Stream&);
+template void propagate<__nv_bfloat16>(const PropagateArgs<__nv_bfloat16>&, const Stream&);
+template void propagate<__half>(const PropagateArgs<__half>&, const Stream&);
 
 }  // namespace ans::cuda

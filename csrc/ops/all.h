@@ -5,6 +5,7 @@
 #include "ops/ans_terms.h"
 #include "ops/hardest_negatives.h"
 #include "ops/log_sum_exp.h"
+#include "ops/propagate.h"
 #include "ops/sample_negatives.h"
 
 namespace ans::ops {
@@ -17,6 +18,9 @@ void define(Library& library) {
   library.def(kHardestNegatives);
   library.def(kLogSumExp);
   library.def(kLogSumExpBackward);
+  library.def(kPropagate);
+  library.def(kPropagateBackward);
+  library.def(kPropagateMean);
   library.def(kSampleNegatives);
 }
 
@@ -28,6 +32,9 @@ void implement(Library& library) {
   library.impl("hardest_negatives", TORCH_BOX(&hardest_negatives<Device>));
   library.impl("log_sum_exp", TORCH_BOX(&log_sum_exp<Device>));
   library.impl("log_sum_exp_backward", TORCH_BOX(&log_sum_exp_backward<Device>));
+  library.impl("propagate", TORCH_BOX(&propagate<Device>));
+  library.impl("propagate_backward", TORCH_BOX(&propagate_backward<Device>));
+  library.impl("propagate_mean", TORCH_BOX(&propagate_mean<Device>));
   library.impl("sample_negatives", TORCH_BOX(&sample_negatives<Device>));
 }
 

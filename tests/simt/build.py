@@ -58,13 +58,9 @@ def compile_library(sources: list[Path], sanitize: bool = False) -> Path:
 def load_kernels() -> ctypes.CDLL:
     """The library of all kernels; under AddressSanitizer (SIMT_SANITIZE=1) when the process was started with it."""
     kernels = [source for source in sorted(ROOT.glob("csrc/cuda/*.cu")) if not source.stem.startswith("library")]
-    sources = [*kernels, HERE / "driver.cpp", HERE / "operators.cpp"]
-    path = compile_library(sources, os.environ.get("SIMT_SANITIZE") == "1")
+    path = compile_library([*kernels, HERE / "operators.cpp"], os.environ.get("SIMT_SANITIZE") == "1")
     torch.ops.load_library(path)
-    library = ctypes.CDLL(path)
-    library.last_failure.restype = ctypes.c_char_p
-    library.count_chunks.restype = ctypes.c_int64
-    return library
+    return ctypes.CDLL(path)
 
 
 def sanitizer_environment() -> dict[str, str]:

@@ -76,6 +76,13 @@ T atomicAdd(T* address, T value) {
   return old;
 }
 
+template <typename T>
+T atomicMin(T* address, T value) {
+  const T old = *address;
+  *address = std::min(old, value);
+  return old;
+}
+
 inline void __syncthreads(int line = __builtin_LINE()) { simt::Block::current()->barrier(line); }
 inline void __syncwarp(unsigned mask = 0xffffffffu, int line = __builtin_LINE()) {
   simt::Block::current()->meet("__syncwarp", mask, 0, line);

@@ -25,6 +25,7 @@ def star(n_items: int) -> ans_fast.BipartiteGraph:
 
 def assert_close(got: torch.Tensor, want: torch.Tensor) -> None:
     assert got.isfinite().all()
+    assert got.shape == want.shape
     assert (got.double() - want).norm() <= TOLERANCE[got.dtype] * want.norm()
 
 
@@ -93,3 +94,55 @@ def test_a_broken_graph_gives_nan_and_no_crash(node):
     got = kernels.propagate(torch.ones(graph.n_nodes, 64), graph.indptr, indices, graph.scale, 1)
     of_edge = (graph.indptr[:-1] <= edge) & (edge < graph.indptr[1:])
     assert torch.equal(got[:, 1].isnan(), of_edge[:, None].expand(-1, 64))
+
+
+def nodes_of(n: int) -> dict[str, list[int]]:
+    """Some of n nodes: none, one, both ends, all the same, many of them repeatedly."""
+    return {
+        "none": [],
+        "one": [n // 2],
+        "both ends": [n - 1, 0],
+        "all the same": [n - 1] * 70,
+        "many": torch.randint(n, (2 * n // 3,), generator=torch.Generator().manual_seed(n)).tolist(),
+    }
+
+
+@pytest.mark.parametrize("which", nodes_of(2))
+@pytest.mark.parametrize("layers", [0, 1, 2, 3])
+@pytest.mark.parametrize("graph", ["random", "star"])
+def test_some_nodes(graph, layers, which):
+    graph = GRAPHS[graph]
+    n, dim = graph.n_nodes, 7 if layers == 1 else 64
+    nodes = torch.tensor(nodes_of(n)[which], dtype=torch.int64)
+    generator = torch.Generator().manual_seed(layers)
+    x = torch.randn(n, dim, generator=generator)
+    grad, grad_mean = (torch.randn(len(nodes), *shape, generator=generator) for shape in ((layers + 1, dim), (dim,)))
+    exact = x.double().requires_grad_()
+    want = reference.propagate(exact, graph, layers)[nodes]
+    assert_close(kernels.propagate(x, *parts(graph), layers, nodes=nodes), want)
+    assert_close(kernels.propagate_mean(x, *parts(graph), layers, nodes=nodes), want.mean(1))
+    (of_hops,) = torch.autograd.grad(want, exact, grad.double(), retain_graph=True)
+    assert_close(kernels.propagate_backward(grad, *parts(graph), nodes=nodes), of_hops)
+    (of_mean,) = torch.autograd.grad(want.mean(1), exact, grad_mean.double())
+    assert_close(kernels.propagate_mean(grad_mean, *parts(graph), layers, nodes=nodes, transposed=True), of_mean)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_short_rows_of_some_nodes(dtype):
+    graph, nodes = GRAPHS["star"], torch.tensor([3, 0, 3, 900])
+    grad = torch.randn(4, 2, 104, generator=torch.Generator().manual_seed(0)).to(dtype)
+    summed = torch.zeros(graph.n_nodes, 2, 104, dtype=torch.float64).index_add(0, nodes, grad.double())
+    want = summed[:, 0] + reference.propagate(summed[:, 1], graph, 1)[:, 1]
+    assert_close(kernels.propagate_backward(grad, *parts(graph), nodes=nodes), want)
+
+
+@pytest.mark.parametrize("node", [GRAPHS["random"].n_nodes, -1, 2**62])
+def test_nodes_out_of_range_give_nan_and_no_crash(node):
+    graph = GRAPHS["random"]
+    nodes = torch.tensor([4, node, 4])
+    got = kernels.propagate(torch.ones(graph.n_nodes, 64), *parts(graph), 2, nodes=nodes)
+    assert got[1].isnan().all()
+    assert got[[0, 2]].isfinite().all()
+    gradient = kernels.propagate_backward(torch.ones(3, 3, 64), *parts(graph), nodes=nodes)
+    others = torch.tensor([4, 4])
+    assert torch.equal(gradient, kernels.propagate_backward(torch.ones(2, 3, 64), *parts(graph), nodes=others))

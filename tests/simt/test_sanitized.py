@@ -8,10 +8,11 @@ import sys
 
 from tests.simt.build import HERE, ROOT, sanitizer_environment
 
-# One of each layout of rows, both backward paths, every dtype, ids out of range, nothing to do.
+# One of each layout of rows, both backward paths, every dtype, ids out of range, nothing to do, some nodes.
 CHOSEN = (
     "(star and (7 or 64 or 300)) or (short and (260 or 72)) or H1-D1- or D7 or D64 or D300 or out_of_range or "
-    "no_pairs or (draws and 123456789012345) or no_item or nothing_to_choose or broken"
+    "no_pairs or (draws and 123456789012345) or no_item or nothing_to_choose or broken or "
+    "(some_nodes and star and (0 or 3))"
 )
 
 
