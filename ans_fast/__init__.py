@@ -5,9 +5,15 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-__all__ = ["BipartiteGraph", "UserError", "backend", "build_info", "data", "models", "ops", "reference", "runner"]
-
-_HOMES = {"BipartiteGraph": "graph", "UserError": "errors", "backend": "ops", "build_info": "ops"}
+_HOMES = {
+    "BipartiteGraph": "graph",
+    "Interactions": "data.interactions",
+    "UserError": "errors",
+    "backend": "ops",
+    "build_info": "ops",
+}
+__all__ = ["BipartiteGraph", "Interactions", "UserError", "backend", "build_info"]
+__all__ += ["data", "models", "ops", "reference", "runner"]
 
 
 def __getattr__(name: str) -> Any:
@@ -19,3 +25,7 @@ def __getattr__(name: str) -> Any:
     if name in __all__:
         return importlib.import_module(f"ans_fast.{name}")
     raise AttributeError(f"module 'ans_fast' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), "__version__", *__all__])

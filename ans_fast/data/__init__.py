@@ -18,3 +18,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'ans_fast.data' has no attribute {name!r}")
     home = "loading" if name in ("MODES", "fingerprint", "load") else "dataset"
     return getattr(importlib.import_module(f"ans_fast.data.{home}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -9,9 +9,11 @@ from ans_fast.command_line import Parser, exit_status
 from ans_fast.data import MODES, load
 from ans_fast.data.describe import describe, plot
 from ans_fast.data.description import read_description
+from ans_fast.data.own_table import Columns
 from ans_fast.data.prepare import mind, movielens
 from ans_fast.data.prepare.amazon import prepare_amazon
 from ans_fast.data.prepare.convert import convert
+from ans_fast.data.prepare.splits import SPLITS
 from ans_fast.data.raw_files import check_name
 from ans_fast.errors import UserError
 from ans_fast.files import atomic_file
@@ -58,19 +60,33 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=_prepare)
     _add_output(command)
 
-    command = add("convert", help="turn RecBole atomic files or LightGCN adjacency lists into a Top-k data set")
+    command = add(
+        "convert", help="turn a table of clicks, RecBole's atomic files or LightGCN's adjacency lists into a data set"
+    )
     command.add_argument(
         "source",
         type=path,
-        help="a .inter file, or a folder: with one; with NAME.train.inter, NAME.test.inter and perhaps "
-        "NAME.valid.inter; or with train.txt, test.txt and perhaps valid.txt",
+        help="a CSV file, with --user and --item; a .inter file; or a folder: with one; with NAME.train.inter, "
+        "NAME.test.inter and perhaps NAME.valid.inter; or with train.txt, test.txt and perhaps valid.txt",
     )
+    command.add_argument("--user", type=text, metavar="COLUMN", help="a table's column of users, by any ids")
+    command.add_argument("--item", type=text, metavar="COLUMN", help="its column of items")
+    command.add_argument("--time", type=text, metavar="COLUMN", help="its column of times: numbers or dates, if any")
+    command.add_argument(
+        "--label",
+        type=text,
+        metavar="COLUMN",
+        help="its column of ratings, if any; those below --min_rating are no clicks",
+    )
+    command.add_argument("--sep", type=separator, default=",", help="what separates its columns")
     command.add_argument("--name", type=file_name, help="the new data set's name (default: the source's)")
     command.add_argument(
         "--split",
-        choices=("auto", "given", "leave_one_out"),
+        choices=("auto", "given", *SPLITS),
         default="auto",
-        help="auto: given if there is one; leave_one_out: a user's last clicks, without times drawn ones",
+        help="given: the source's own; leave_one_out: a user's last clicks, without times drawn ones; ratio: a tenth "
+        "of each user's clicks, drawn, for dev and for test; time: the latest two tenths of all; auto: given if there "
+        "is one, else leave_one_out",
     )
     command.add_argument(
         "--neg_items",
@@ -79,7 +95,9 @@ def _parser() -> argparse.ArgumentParser:
         help="unclicked items a row of dev and test; 0: rank all items (default: 99 after leave_one_out, else 0)",
     )
     command.add_argument(
-        "--min_rating", type=Number(-1e38, 1e38), help="clicks are ratings of at least this; all rows if not given"
+        "--min_rating",
+        type=Number(-1e38, 1e38),
+        help="clicks are ratings of at least this; if not given all rows, or those with a --label of at least 1",
     )
     command.set_defaults(run=_convert)
     _add_output(command)
@@ -117,11 +135,22 @@ def _prepare(args: argparse.Namespace) -> None:
 
 
 def _convert(args: argparse.Namespace) -> None:
-    name = args.name if args.name is not None else args.source.resolve().name.removesuffix(".inter")
+    source = args.source.resolve()
+    name = args.name if args.name is not None else source.stem if source.is_file() else source.name
     check_name(name, "--name")
     neg_items = None if args.neg_items is None else args.neg_items > 0
-    more = convert(args.source, args.out / name, args.split, neg_items, args.min_rating, args.seed)
+    columns = _columns(args)
+    more = convert(args.source, args.out / name, args.split, neg_items, args.min_rating, args.seed, columns, args.sep)
     _tell(args.out / name, *more)
+
+
+def _columns(args: argparse.Namespace) -> Columns | None:
+    """Those of a table; None where none is named."""
+    if args.user is None and args.item is None and args.time is None and args.label is None:
+        return None
+    if args.user is None or args.item is None:
+        raise UserError("a table needs both --user and --item, the names of its columns of users and items")
+    return Columns(args.user, args.item, args.time, args.label)
 
 
 def _tell(target: Path, *more: str) -> None:

@@ -37,19 +37,22 @@ def describe(dataset: Dataset) -> list[tuple[str, str]]:
 
 
 def plot(dataset: Dataset, path: Path) -> None:
-    """Writes a picture: clicks of users and of items by rank, and clicks over time. Needs matplotlib."""
+    """Writes a picture: clicks of users and of items by rank and, where there are times, clicks over time. Needs
+    matplotlib."""
     try:
         from matplotlib.figure import Figure
     except ImportError:
         raise UserError("--plot needs matplotlib: pip install matplotlib") from None
     figure = Figure(figsize=(12, 3.6), layout="constrained")
-    axes = figure.subplots(1, 3)
+    timed = dataset.description.times
+    axes = figure.subplots(1, 3 if timed else 2)
     for axis, ids, who in zip(axes, (dataset.clicks.users, dataset.clicks.items), ("user", "item"), strict=False):
         axis.loglog(np.arange(1, len(_counts(ids)) + 1), np.sort(_counts(ids))[::-1], lw=1.5)
         axis.set(xlabel=f"{who}s by rank", ylabel=f"train clicks of the {who}", title=f"Clicks per {who}")
-    times = dataset.clicked_by_all.times
-    axes[2].hist((times - times.min()) / 86_400, bins=60)
-    axes[2].set(xlabel="days since the first click", ylabel="clicks", title="Clicks over time")
+    if timed:
+        times = dataset.clicked_by_all.times
+        axes[2].hist((times - times.min()) / 86_400, bins=60)
+        axes[2].set(xlabel="days since the first click", ylabel="clicks", title="Clicks over time")
     for axis in axes:
         axis.grid(alpha=0.3)
     figure.suptitle(f"{dataset.name}: {dataset.n_users - 1:,} users, {dataset.n_items - 1:,} items")

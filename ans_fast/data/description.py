@@ -26,6 +26,7 @@ class Description:
     there were none. times: whether the time column is the source's, not made up from an order. rank: what is ranked
     once in an evaluation, each "row" of dev and test with its one item to find, as ReChorus does, or each "user" with
     the set of all of its items in the split. dropped_duplicates: rows left out because their user had the item already.
+    own_ids: whether predictions are written with the source's ids, which the id tables hold.
     """
 
     source: str = "not described"
@@ -34,6 +35,7 @@ class Description:
     times: bool = True
     rank: str = "row"
     dropped_duplicates: int = 0
+    own_ids: bool = False
 
     def told(self) -> list[str]:
         """Lines for who has just made the set."""

@@ -9,8 +9,9 @@ from pathlib import Path
 from ans_fast.errors import UserError, reason
 
 SPLIT_FILES = ("train.csv", "dev.csv", "test.csv")
-META_FILE = "item_meta.csv"  # this one and the next may be missing
+META_FILE = "item_meta.csv"  # this one and the next ones may be missing
 DESCRIPTION_FILE = "description.json"
+ID_FILES = ("user2newid.json", "item2newid.json")
 
 
 def read_bytes(path: Path) -> bytes:

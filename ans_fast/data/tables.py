@@ -81,7 +81,7 @@ class Table:
     def bad_cell(self, name: str, row: int) -> UserError:
         """The error for a value that is not of its column's kind."""
         value = self._frame[name].iloc[row]
-        said = "is missing" if pd.isna(value) or value == "" else f"is {_shown(value)}"
+        said = "is missing" if pd.isna(value) or value == "" else f"is {shown(value)}"
         return self.error(row, f"{name} {said}, expected {_EXPECTED[self.kinds[name]]}")
 
     def _check_columns(self, wanted: list[str]) -> None:
@@ -211,14 +211,15 @@ def _header(path: Path, data: bytes, sep: str) -> list[str]:
         raise UserError(f"{path} must name its columns in its first line: {error}") from None
     twice = next((name for name, count in Counter(names).items() if count > 1), None)
     if twice is not None:
-        raise UserError(f"{path} has two columns {_shown(twice)}; keep one")
+        raise UserError(f"{path} has two columns {shown(twice)}; keep one")
     return names
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """A cell as Python writes it, its middle left out if it is long."""
     text = repr(value.item() if isinstance(value, np.generic) else value)
     return text if len(text) <= 60 else f"{text[:45]} … {text[-10:]}"
 
 
 def _counted(names: list[str]) -> str:
-    return f"one column {_shown(names[0])}" if len(names) == 1 else f"the columns {_shown(', '.join(names))}"
+    return f"one column {shown(names[0])}" if len(names) == 1 else f"the columns {shown(', '.join(names))}"

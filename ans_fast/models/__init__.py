@@ -20,3 +20,7 @@ def __getattr__(name: str) -> Any:
     if name in MODULES:
         return by_name(name)
     raise AttributeError(f"module 'ans_fast.models' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -27,7 +27,7 @@ from ans_fast.runner.fit import Training
 from ans_fast.runner.logs import Log, Paths, Silence
 from ans_fast.runner.memory import check_memory
 from ans_fast.runner.metrics import format_metrics
-from ans_fast.runner.predictions import write_predictions
+from ans_fast.runner.predictions import Names, write_predictions
 from ans_fast.runner.results import draw_curves, require_matplotlib, write_results
 from ans_fast.runner.setup import device_of, model_and_rows
 from ans_fast.tensor_files import load_tensors, save_tensors
@@ -92,6 +92,7 @@ def _train_and_evaluate(
     _log_start(args)
     for remark in dataset.remarks:
         logging.info(remark)
+    names = Names.of(dataset)
     model, rows = model_and_rows(args, dataset, device, group)
     evaluators = {split: make_evaluator(model, dataset, split, args, group) for split in ("dev", "test")}
     logging.info("#params: %d", n_parameters(model))
@@ -109,7 +110,7 @@ def _train_and_evaluate(
             logging.info("Interrupted before the first epoch ended: nothing to evaluate" if args.epoch else "No epochs")
             return 130 if training.interrupted else 0
         _take_best(training, paths)
-    results = _after(model, evaluators, args, paths)
+    results = _after(model, evaluators, args, paths, names)
     seconds["total"] = perf_counter() - began
     curves.close(results, training.history.best_epoch)
     facts = {
@@ -164,7 +165,9 @@ def _take_best(training: Training, paths: Paths) -> None:
     logging.info("%sBest Iter(dev)=%5d\t dev=(%s) [%.1f s] ", os.linesep, best, dev, history.total_seconds)
 
 
-def _after(model: Recommender, evaluators: dict[str, Evaluator], args: Namespace, paths: Paths) -> dict[str, Any]:
+def _after(
+    model: Recommender, evaluators: dict[str, Evaluator], args: Namespace, paths: Paths, names: Names
+) -> dict[str, Any]:
     """Logs and writes the final results on dev and test."""
     state = model.precompute()
     results = {}
@@ -175,7 +178,7 @@ def _after(model: Recommender, evaluators: dict[str, Evaluator], args: Namespace
     if args.save_final_results:
         for split, evaluator in evaluators.items():
             path = paths.predictions(args, split)
-            write_predictions(path, evaluator, state, args.sep)
+            write_predictions(path, evaluator, state, args.sep, names)
             logging.info("Saved %s predictions to %s", split, path)
     return results
 

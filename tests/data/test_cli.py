@@ -17,6 +17,7 @@ import pytest
 
 from ans_fast.data import load
 from ans_fast.data.command import main
+from ans_fast.data.ids import read_ids
 from tests.conftest import ROOT, real_data
 
 
@@ -196,3 +197,64 @@ def test_seed_changes_the_draws(atomic: Path, tmp_path: Path) -> None:
     a, b, c = (load(tmp_path / "data", name).test.neg_items for name in "abc")
     assert np.array_equal(a, b)
     assert not np.array_equal(a, c)
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """A table with ids as text, some of which CSV and JSON have to escape, and dates."""
+    path = tmp_path / "shop.csv"
+    rows = [f'"u,{u}";i], [{(u * 7 + k * 3) % 40};{k % 5 + 1};2024-03-{k + 1:02}' for u in range(12) for k in range(10)]
+    path.write_text("\n".join(["who;what;stars;when", *rows, rows[3]]))
+    return path
+
+
+def test_convert_own_table(own: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    arguments = f"convert {own} --user who --item what --time when --sep ; --neg_items 0 --out {tmp_path}/data"
+    assert main(arguments.split()) == 0
+    assert "a table (shop.csv)" in (told := capsys.readouterr().out)
+    assert "repeated clicks: 1 dropped" in told
+    data = load(tmp_path / "data", "shop")
+    assert [len(part) for part in (data.train, data.dev, data.test)] == [96, 12, 12]
+    assert data.test.times.tolist() == [1_710_028_800] * 12  # 2024-03-10
+    users, items = read_ids(tmp_path / "data/shop")
+    expected = {f"u,{u}": f"i], [{(u * 7 + 27) % 40}" for u in range(12)}
+    assert dict(zip(users[data.test.users], items[data.test.items], strict=True)) == expected
+
+
+@pytest.mark.parametrize(("how", "sizes"), [("ratio", [96, 12, 12]), ("time", [96, 12, 12])])
+def test_splits_of_own_tables(own: Path, tmp_path: Path, how: str, sizes: list[int]) -> None:
+    arguments = f"convert {own} --user who --item what --time when --sep ; --split {how} --out {tmp_path}/data"
+    assert main(arguments.split()) == 0
+    data = load(tmp_path / "data", "shop")
+    assert [len(part) for part in (data.train, data.dev, data.test)] == sizes
+    assert (data.description.rank, data.test.neg_items) == ("user", None)
+
+
+def test_a_set_without_times_says_so(own: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    arguments = f"convert {own} --user who --item what --label stars --min_rating 3 --sep ; --neg_items 0 --name s"
+    assert main([*arguments.split(), "--out", str(tmp_path)]) == 0
+    assert main(["describe", "s", "--path", str(tmp_path), "--plot", str(tmp_path / "s.png")]) == 0
+    assert re.search("^time +none, an order instead$", capsys.readouterr().out, re.MULTILINE)
+    data = load(tmp_path, "s")
+    assert len(data.train) + len(data.dev) + len(data.test) == 72  # 3 to 5 of 5 stars
+    assert not data.description.times
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ("", "shop.csv is no .inter file: name a table's columns by --user and --item"),
+        ("--user who", "a table needs both --user and --item"),
+        ("--user who --item what", "shop.csv has one column 'who;what;stars;when'; is the separator a semicolon?"),
+        ("--user who --item that --sep ;", "shop.csv has no column 'that'"),
+        ("--user who --item what --min_rating 3 --sep ;", "--min_rating needs ratings: name a table's column of them"),
+        ("--user who --item what --time stars --label stars --sep ;", "must be different columns"),
+        ("--user who --item what --time what --sep ;", "must be different columns"),
+        ("--user who --item what --split time --sep ;", "a split by time needs times; name their column"),
+        ("--user who --item what --split given --sep ;", "has no split of its own"),
+    ],
+)
+def test_mistakes_with_own_tables(own: Path, tmp_path: Path, flags: str, expected: str, capsys) -> None:
+    assert main(["convert", str(own), *flags.split(), "--out", str(tmp_path / "data")]) == 2
+    assert expected in capsys.readouterr().err
+    assert not (tmp_path / "data").exists()

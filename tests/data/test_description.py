@@ -32,7 +32,10 @@ def test_defaults(tmp_path: Path) -> None:
         ("{", "is malformed: expected one JSON object"),
         ("[" * 100_000, "is malformed: expected one JSON object"),
         ("[]", "is malformed: expected one JSON object"),
-        ('{"Rank": "user"}', "has a field 'Rank', expected source, split, seed, times, rank, dropped_duplicates"),
+        (
+            '{"Rank": "user"}',
+            "has a field 'Rank', expected source, split, seed, times, rank, .*, own_ids",
+        ),
         ('{"rank": "item"}', "rank is 'item', expected user or row"),
         ('{"rank": ["user"]}', r"rank is \['user'\], expected user or row"),
         ('{"seed": true}', "seed is True, expected a whole number or null"),

@@ -18,7 +18,7 @@ from ans_fast.data import Dataset, Events, ImpressionLists, Labelled
 from ans_fast.data.dataset import TopKSplit
 from ans_fast.models import ANS
 from ans_fast.runner.evaluate import make_evaluator
-from ans_fast.runner.predictions import write_predictions
+from ans_fast.runner.predictions import Names, write_predictions
 from ans_fast.training.batches import Rows
 from ans_fast.training.loop import train_epoch
 from ans_fast.training.optimizer import make_optimizer
@@ -64,7 +64,7 @@ def calls(mode: str, rank_by: str, n: int, path: Path) -> Counter[str]:
             train_epoch(step, Rows.of_split(data.train), n // 2)
             state = model.precompute()
             evaluator.evaluate(state, names, [1, 5])
-            write_predictions(path, evaluator, state, "\t")
+            write_predictions(path, evaluator, state, "\t", Names())
         finally:
             sys.setprofile(None)
     return counted

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from ans_fast import backend, models
+from ans_fast.data.command import main as convert_main
 
 TOP = "--path ../data --dataset top --epoch 3 --batch_size 64 --topk 5,10 --emb_size 8".split()
 SHOWN = "--path ../data --dataset shown --epoch 2 --batch_size 32 --emb_size 8".split()
@@ -90,6 +91,25 @@ def test_predictions_are_read_by_a_csv_reader(go, work: Path, sep):
     assert tabs.startswith("user_id\trec_items\trec_predictions\n1\t[")
     with open("other/rec-BPRMF-test.csv", newline="") as file:
         assert list(csv.reader(file, delimiter=sep)) == [line.split("\t") for line in tabs.splitlines()]
+
+
+def test_predictions_have_the_ids_of_who_converted_the_set(go, work: Path):
+    """Text that CSV and JSON escape, whole numbers as they were; as many of each as the runner's numbers give."""
+    frame = pd.concat(pd.read_csv(work / f"data/all/{split}.csv", sep="\t") for split in ("train", "dev", "test"))
+    who = [f'Ann, "{user}"' for user in frame.user_id]
+    shop = pd.DataFrame({"who": who, "what": frame.item_id * 1000, "when": frame.time})
+    shop.to_csv(work / "shop.csv", index=False)
+    convert = f"convert {work}/shop.csv --user who --item what --time when --neg_items 0 --out {work}/data"
+    assert convert_main(convert.split()) == 0
+    flags = [*TOP, "--dataset", "shop", "--log_file", "own.txt"]
+    assert go("--model_name", "BPRMF", *flags)[0] == 0
+    table = pd.read_csv("own/rec-BPRMF-test.csv", sep="\t", converters={"rec_items": json.loads})
+    assert sorted(table.user_id) == sorted(set(shop.who))
+    clicked = shop.groupby("who").what.agg(set)
+    assert all(set(row.rec_items) <= set(shop.what) for row in table.itertuples())
+    assert all(len(set(row.rec_items) & clicked[row.user_id]) <= 1 for row in table.itertuples())
+    (work / "data/shop/item2newid.json").write_text('{"a": 1}')
+    assert "shop: the id table has 1 items, the set 50" in go("--model_name", "BPRMF", *flags)[2]
 
 
 @pytest.mark.parametrize("flags", [["--dataset", "all"], ["--dataset", "top", "--test_all", "1"]])

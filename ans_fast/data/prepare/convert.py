@@ -1,4 +1,4 @@
-"""RecBole's atomic files and LightGCN's adjacency lists into the Top-k format."""
+"""A person's own table, RecBole's atomic files and LightGCN's adjacency lists into the Top-k format."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from ans_fast.data.description import Description
+from ans_fast.data.own_table import Columns
 from ans_fast.data.prepare.adjacency import read_adjacency
 from ans_fast.data.prepare.rules import (
     N_NEGATIVES,
@@ -15,9 +16,9 @@ from ans_fast.data.prepare.rules import (
     drawn_order,
     drop_repeats,
     hold_out_last,
-    leave_one_out,
 )
 from ans_fast.data.prepare.sources import Source, find_source
+from ans_fast.data.prepare.splits import split_rows
 from ans_fast.data.prepare.write import write_set
 from ans_fast.errors import UserError
 
@@ -25,37 +26,47 @@ _NAMED = 10  # unread files that are named; of more, how many there are
 
 
 def convert(
-    source: Path, target: Path, split: str, neg_items: bool | None, min_rating: float | None, seed: int
+    source: Path,
+    target: Path,
+    split: str,
+    neg_items: bool | None,
+    min_rating: float | None,
+    seed: int,
+    columns: Columns | None = None,
+    sep: str = ",",
 ) -> list[str]:
     """Writes source's clicks as a Top-k set into the folder target; tells what its description does not, in lines.
 
-    source: a .inter file; or a folder with one, with RecBole's NAME.train.inter, NAME.test.inter and perhaps
-    NAME.valid.inter, or with LightGCN's train.txt, test.txt and perhaps valid.txt. split: "given" keeps the files'
-    split, "leave_one_out" takes each user's last click for test and the one before for dev, "auto" is "given" where
-    there is one. Clicks of one time, all of them where the source has no times, count in an order drawn with `seed`.
+    source: a CSV file, whose `columns` lie between `sep`; a .inter file; or a folder with one, with RecBole's
+    NAME.train.inter, NAME.test.inter and perhaps NAME.valid.inter, or with LightGCN's train.txt, test.txt and perhaps
+    valid.txt. split: "given" keeps the files' split; those of `split_rows`; "auto" is "given" where there is one, else
+    "leave_one_out". Clicks of one time, all of them where the source has no times, count in an order drawn with `seed`.
     neg_items: whether dev and test get 99 unclicked items a row; None: after leave_one_out only. Raises UserError.
     """
-    found = find_source(source)
+    found = find_source(source, columns, sep)
     if split == "given" and len(found.files) == 1:
         raise UserError(f"{source} has no split of its own; use --split leave_one_out")
     parts = _read(found, min_rating)
     read = sum(map(len, parts))
     times = all("time" in part for part in parts)
-    own_split = len(parts) > 1 and split != "leave_one_out"
+    own_split = len(parts) > 1 and split in ("auto", "given")
+    how = "leave_one_out" if split in ("auto", "given") else split
     if own_split:
         parts = [drop_repeats(part) for part in parts]
-        frames, how = _given(parts, times, seed, found)
+        frames, told = _given(parts, times, seed, found)
     else:
         parts = [drop_repeats(pd.concat(parts, ignore_index=True))]
-        frames, how = _leave_one_out(parts[0], times, seed, source)
-    drawn = not own_split if neg_items is None else neg_items
+        frames, told = split_rows(parts[0] if times else parts[0][["user", "item"]], how, seed, where=str(source))
+    by_row = not own_split and how == "leave_one_out"
+    drawn = by_row if neg_items is None else neg_items
     description = Description(
         source=found.told,
-        split=how,
+        split=told,
         seed=seed if drawn or not (own_split and len(parts) == 3) else None,
         times=times,
-        rank="user" if own_split and not drawn else "row",
+        rank="row" if by_row or drawn else "user",
         dropped_duplicates=read - sum(map(len, parts)),
+        own_ids=True,
     )
     write_set(
         target,
@@ -86,16 +97,6 @@ def _given(parts: list[pd.DataFrame], times: bool, seed: int, found: Source) -> 
         f"last train click by time, ties drawn with seed {seed}," if times else f"train click drawn with seed {seed}"
     )
     return (rest.sort_index(), dev.sort_index(), test), f"its own, and a user's {drawn} for dev"
-
-
-def _leave_one_out(rows: pd.DataFrame, times: bool, seed: int, source: Path) -> tuple[Frames, str]:
-    frames = leave_one_out(drawn_order(rows, times, seed))
-    if frames[1].empty:
-        raise UserError(f"{source}: no user has three items, as leave-one-out needs for train, dev and test")
-    if times:
-        how = f"a user's last click by time, ties drawn with seed {seed}, for test, the one before for dev"
-        return frames, f"leave-one-out: {how}"
-    return frames, f"leave-one-out without times: a user's clicks for test and dev drawn with seed {seed}"
 
 
 def _told(rank: str, drawn: bool, unread: tuple[str, ...]) -> list[str]:

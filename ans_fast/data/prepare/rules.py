@@ -13,10 +13,11 @@ _PERIODS = np.array([8] * 5 + [0] * 4 + [1] * 2 + [2] * 2 + [3] * 3 + [4] * 2 + 
 
 
 def k_core(rows: pd.DataFrame, k: int = 5, rounds: int | None = None) -> pd.DataFrame:
-    """The rows of users and items with at least k rows of label 1, in `rounds` passes or until nothing changes."""
+    """The rows of users and items with at least k rows, of label 1 where they have labels, in `rounds` passes or until
+    nothing changes. Raises UserError."""
     done = 0
     while rounds is None or done < rounds:
-        clicks = rows[rows.label == 1]
+        clicks = rows[rows.label == 1] if "label" in rows else rows
         keep = np.ones(len(rows), bool)
         for column in ("user", "item"):
             counts = clicks[column].value_counts()
@@ -25,7 +26,7 @@ def k_core(rows: pd.DataFrame, k: int = 5, rounds: int | None = None) -> pd.Data
             break
         rows, done = rows[keep], done + 1
     if rows.empty:
-        raise UserError(f"no user and item has {k} clicks, so the {k}-core is empty; is this the whole download?")
+        raise UserError(f"no user and item has {k} clicks, so the {k}-core is empty")
     return rows.reset_index(drop=True)
 
 

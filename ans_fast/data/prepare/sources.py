@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
+from ans_fast.data.own_table import Columns, read_own
 from ans_fast.data.prepare.adjacency import read_adjacency
 from ans_fast.data.prepare.atomic import read_atomic
 from ans_fast.errors import UserError, reason
@@ -31,8 +33,15 @@ class Source:
         return f"{self.kind} ({', '.join(_printable(file.name) for file in self.files)})"
 
 
-def find_source(path: Path) -> Source:
-    """The set in the folder `path`, or the .inter file itself. Raises UserError where there is none, or several."""
+def find_source(path: Path, columns: Columns | None, sep: str) -> Source:
+    """The set in the folder `path`, or the .inter file or, where `columns` are named, the table itself. Raises
+    UserError where there is none, or several."""
+    own = path.is_file() and path.suffix != ".inter"
+    if own != (columns is not None):
+        told = "is no .inter file: name a table's columns by --user and --item" if own else "is no table of columns"
+        raise UserError(f"{path} {told}")
+    if own:
+        return Source("a table", partial(_read_own, columns=columns, sep=sep), (path,))
     if path.is_file():
         return Source(_ATOMIC, read_atomic, (path,))
     try:
@@ -50,6 +59,14 @@ def find_source(path: Path) -> Source:
         return Source(_ATOMIC, read_atomic, (path / atomic[0],), _without(names, atomic))
     there = f"{len(atomic)} .inter files and no train.txt"
     raise UserError(f"{path}: {there}; expected a .inter file or a folder with train.txt and test.txt")
+
+
+def _read_own(path: Path, min_rating: float | None = None, *, columns: Columns, sep: str) -> pd.DataFrame:
+    if min_rating is not None:
+        if columns.label is None:
+            raise UserError("--min_rating needs ratings: name a table's column of them by --label")
+        columns = replace(columns, min_label=min_rating)
+    return read_own(path, columns, sep)
 
 
 def _printable(name: str) -> str:

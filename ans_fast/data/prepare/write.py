@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from ans_fast.data.description import Description, write_description
+from ans_fast.data.ids import write_ids
 from ans_fast.data.prepare.rules import Frames, draw_negatives, renumber
-from ans_fast.data.raw_files import DESCRIPTION_FILE, META_FILE, SPLIT_FILES
+from ans_fast.data.raw_files import DESCRIPTION_FILE, ID_FILES, META_FILE, SPLIT_FILES
 from ans_fast.errors import UserError
 from ans_fast.files import atomic_folder
 
 SPLITS = ("train", "dev", "test")
-_MAPPINGS = ("user2newid.json", "item2newid.json")
 
 
 def write_set(
@@ -55,14 +54,13 @@ def write_set(
             meta = known.drop(columns="item")
             meta.insert(0, "item_id", known["item"].map(item_ids).astype(np.int64))
             meta.sort_values("item_id").to_csv(folder / META_FILE, sep="\t", index=False)
-        for name, mapping in zip(_MAPPINGS, (user_ids, item_ids), strict=True):
-            (folder / name).write_text(json.dumps(mapping))
+        write_ids(folder, user_ids, item_ids)
         write_description(folder, description)
 
 
 def _check_replaceable(target: Path) -> None:
     """UserError where target is a folder with files that are no set's, a download perhaps: they would be lost."""
-    known = {*SPLIT_FILES, META_FILE, DESCRIPTION_FILE, *_MAPPINGS}
+    known = {*SPLIT_FILES, META_FILE, DESCRIPTION_FILE, *ID_FILES}
     for path in sorted(target.iterdir()) if target.is_dir() else ():
         if path.name not in known and not path.name.lstrip(".").startswith("ans_fast-"):
             raise UserError(
