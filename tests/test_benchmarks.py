@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from benchmarks import cases, profile_step, report
+from benchmarks import cases, distributed, profile_step, report
+from tests.conftest import ROOT
 
 
 def test_report(tmp_path: Path) -> None:
@@ -30,3 +31,12 @@ def test_profile_lists_the_kernels() -> None:
 def test_graphs_have_the_size_they_say() -> None:
     graph = cases.graph(cases.TINY)
     assert (graph.n_users, graph.n_items, graph.n_edges) == (30, 40, 200)
+
+
+def test_arithmetic_of_several_processes() -> None:
+    sizes = distributed.Sizes(nodes=1000, clicks=5000, dim=8, layers=1, batch=100, negatives=2)
+    rows, dense = 400 * 2 * 8 * 4, (2 * 8 * 9 + 9) * 4
+    assert distributed.exchanged(sizes, 1) == 0
+    assert distributed.exchanged(sizes, 4) == 2 * 3 / 4 * (rows / 4 + dense)
+    assert distributed.table_bytes(sizes, 4) == 1000 * 2 * 4 * 7
+    assert distributed.report() in (ROOT / "docs/distributed.md").read_text()

@@ -60,7 +60,7 @@ def run_in(group: Processes, argv: Sequence[str]) -> int:
     torch.manual_seed(args.random_seed)
     dataset = _load(args, group)
     group.agree({**arguments.common(args), "data": dataset.fingerprint})
-    check_memory(args, dataset, device)
+    check_memory(args, dataset, device, group)
     if group.leads:
         paths.check_outputs(args)
     with Log(paths.log, args.verbose) if group.leads else Silence() as log:

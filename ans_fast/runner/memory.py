@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from ans_fast.data import Dataset
+from ans_fast.distributed import ALONE, Processes
 from ans_fast.errors import UserError
 from ans_fast.models.encoded import SAMPLINGS
 
@@ -16,11 +17,12 @@ COPIES = 4  # of a table in training with Adam: weights, gradients, two moments
 LIMIT = Path("/sys/fs/cgroup/memory.max")  # of a container
 
 
-def check_memory(args: Namespace, dataset: Dataset, device: torch.device) -> None:
+def check_memory(args: Namespace, dataset: Dataset, device: torch.device, group: Processes = ALONE) -> None:
     """Raises UserError, which names the flags, where the least that a run must hold at once is more than the device
     has. What is counted are the tables that flags can make huge: a run that passes may need more."""
-    parts, have = least_bytes(args, dataset), memory_of(device)
-    total = sum(parts.values())
+    sharing = group.local_size if device.type == "cpu" else 1
+    parts = {flags: sharing * bytes_ for flags, bytes_ in least_bytes(args, dataset, group).items()}
+    total, have = sum(parts.values()), memory_of(device)
     if total > have:
         flags, most = max(parts.items(), key=lambda part: part[1])
         raise UserError(
@@ -29,10 +31,11 @@ def check_memory(args: Namespace, dataset: Dataset, device: torch.device) -> Non
         )
 
 
-def least_bytes(args: Namespace, dataset: Dataset) -> dict[str, int]:
-    """The least bytes that hold a model's table of nodes, its hops for ranking, and a batch's candidates, by the flags
-    that set them."""
-    nodes, size = dataset.n_users + dataset.n_items, getattr(args, "emb_size", 0)
+def least_bytes(args: Namespace, dataset: Dataset, group: Processes = ALONE) -> dict[str, int]:
+    """The least bytes that hold a process's part of a model's table of nodes, its hops for ranking, and a batch's
+    candidates, by the flags that set them."""
+    held = group.size if args.model.by_columns(**args.options) else 1
+    nodes, size = dataset.n_users + dataset.n_items, getattr(args, "emb_size", 0) // held
     sampling = getattr(args, "negative_sampling", "uniform")
     parts = {"--emb_size": 4 * nodes * size * (COPIES if args.train else 1)}
     if args.model_name == "ANS" and args.base_model != "BPRMF" and args.predict_with == "hops":
