@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+import ans_fast
+from ans_fast import overview
 from ans_fast.errors import UserError
 from tests.conftest import ROOT
 
@@ -66,3 +68,28 @@ def test_errors_stay_one_line_of_bounded_length():
     assert message.endswith("1\\n\\x1b, expected a number")
     assert " … " in message
     assert len(message) < 1000
+
+
+def test_all_command_lines_by_name(capsys: pytest.CaptureFixture) -> None:
+    command = [sys.executable, "-m", "ans_fast"]
+    shown = subprocess.run(
+        [*command, "data", "describe", "x", "--path", "/no"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert (shown.returncode, shown.stdout, shown.stderr.count("\n")) == (2, "", 1)
+    assert "no data set 'x' in /no" in shown.stderr
+    assert overview.main([]) == 0
+    told = capsys.readouterr().out
+    assert all(f"\n  {name} " in told for name in overview.COMMANDS)
+    assert overview.main(["traim"]) == 2
+    assert "invalid choice: 'traim'" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as end:
+        overview.main(["--version"])
+    assert end.value.code == 0
+    assert capsys.readouterr().out.startswith(f"ans_fast {ans_fast.__version__} (")
+
+
+def test_names_are_completed() -> None:
+    assert {"Interactions", "BipartiteGraph", "__version__", "models"} <= {*dir(ans_fast)}
+    assert {"ANS", "load"} <= {*dir(ans_fast.models)}
+    assert {"load", "Dataset"} <= {*dir(ans_fast.data)}
+    assert all(getattr(ans_fast, name) for name in ans_fast.__all__)
