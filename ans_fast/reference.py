@@ -122,7 +122,7 @@ def hardest_negatives(
     candidates: Tensor,
     item_gate: Tensor | None = None,
     pos_gate: Tensor | None = None,
-    rest: float = 1.0,
+    rest: float | Tensor = 1.0,
 ) -> Tensor:
     """int64 [B, K, H], the hardest of candidates [B, K, M]; shapes as in `ans_fast.ops.hardest_negatives`."""
     u, n = user_rows[:, None, None], item_hops[candidates]  # [B, 1, 1, H, D], [B, K, M, H, D]

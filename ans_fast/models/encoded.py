@@ -110,7 +110,7 @@ class Encoded(DotProduct):
 
     @property
     def captures(self) -> bool:
-        return self.encoder.captures and self.negative_sampling != "DENS"  # which looks at how far its warm-up is
+        return self.encoder.captures
 
     @classmethod
     def by_columns(cls, **options: Any) -> bool:

@@ -37,6 +37,16 @@ def check_row_dtype(name: str, tensor: Tensor) -> None:
     check_dtype(name, tensor, torch.float32, torch.float64, *short)
 
 
+def check_number(name: str, tensor: Tensor, dtype: torch.dtype, device: torch.device | None) -> None:
+    """TypeError or ValueError unless `tensor` is one number of the dtype, on `device` (None: anywhere) or the CPU."""
+    check_dtype(name, tensor, dtype)
+    if tensor.numel() != 1:
+        raise ValueError(f"{name} must have one element, got {list(tensor.shape)}")
+    if device is not None and tensor.device not in (device, torch.device("cpu")):
+        there = "the CPU" if device.type == "cpu" else f"{device} or the CPU"
+        raise ValueError(f"{name} must be on {there}, got {tensor.device}")
+
+
 def check_device(device: torch.device, **tensors: Tensor) -> None:
     """ValueError unless all tensors lie on `device`."""
     for name, tensor in tensors.items():

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ans_fast.ops._check import check_number
+
 
 def draw_seeds(*shape: int) -> Tensor:
     """Seeds from torch's CPU generator, so that torch.manual_seed reproduces a run on any device: int64 [*shape, 1]."""
@@ -21,13 +23,7 @@ def seed_tensor(seed: int | Tensor | None, device: torch.device | None = None) -
     if seed is None:
         return draw_seeds()
     if isinstance(seed, Tensor):
-        if seed.dtype != torch.int64:
-            raise TypeError(f"seed must be int64, got {str(seed.dtype).removeprefix('torch.')}")
-        if seed.numel() != 1:
-            raise ValueError(f"seed must have one element, got {list(seed.shape)}")
-        if device is not None and seed.device not in (device, torch.device("cpu")):
-            there = "the CPU" if device.type == "cpu" else f"{device} or the CPU"
-            raise ValueError(f"seed must be on {there}, got {seed.device}")
+        check_number("seed", seed, torch.int64, device)
         return seed.reshape(1)
     if not isinstance(seed, int):
         raise TypeError(f"seed must be an int, an int64 tensor or None, got {type(seed).__name__}")

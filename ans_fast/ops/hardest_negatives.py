@@ -7,7 +7,15 @@ from torch import Tensor
 
 from ans_fast import reference
 from ans_fast.ops._backend import use_reference
-from ans_fast.ops._check import check_device, check_dtype, check_ids, check_kernels, check_row_dtype, check_shape
+from ans_fast.ops._check import (
+    check_device,
+    check_dtype,
+    check_ids,
+    check_kernels,
+    check_number,
+    check_row_dtype,
+    check_shape,
+)
 from ans_fast.ops._library import register_fake
 
 
@@ -17,7 +25,7 @@ def hardest_negatives(
     candidates: Tensor,
     item_gate: Tensor | None = None,
     pos_gate: Tensor | None = None,
-    rest: float = 1.0,
+    rest: float | Tensor = 1.0,
 ) -> Tensor:
     """Of each pair's candidates, hop by hop, the hardest: the highest score, the first of equal ones, NaN never.
 
@@ -32,7 +40,8 @@ def hardest_negatives(
         candidates: int64 [B, K, M]: M items to look at for each of K negatives.
         item_gate: [n_items, H, D], the gate logits (before the sigmoid) of all items; or None: no gate.
         pos_gate: [B, H, D], those of the pairs; given if item_gate is.
-        rest: what whole items count for beside their gated factors; without gates it has no meaning.
+        rest: what whole items count for beside their gated factors; without gates it has no meaning. A tensor (float64,
+            one element, on the CPU or where the others are) lets a captured CUDA graph be replayed with another.
 
     Returns:
         int64 [B, K, H] of items. They have no gradient. On a GPU, where ids are not checked, among candidates one
@@ -44,10 +53,17 @@ def hardest_negatives(
     """
     _check(user_rows, item_hops, candidates, item_gate, pos_gate)
     rows = [None if t is None else t.detach() for t in (user_rows, item_hops, candidates, item_gate, pos_gate)]
+    if isinstance(rest, Tensor):
+        check_number("rest", rest, torch.float64, user_rows.device)
+        rest = rest.reshape(())  # which leaves the rows' dtype theirs
     if use_reference():
         check_ids("candidates", candidates, item_hops.shape[0])
         return reference.hardest_negatives(*rows, rest)
     check_kernels(user_rows.device)
+    if item_gate is None:
+        rest = None
+    elif not isinstance(rest, Tensor):
+        rest = torch.tensor(rest, dtype=torch.float64, device="cpu")
     return torch.ops.ans_fast.hardest_negatives(*(None if t is None else t.contiguous() for t in rows), rest)
 
 
@@ -82,6 +98,6 @@ def _(
     candidates: Tensor,
     item_gate: Tensor | None,
     pos_gate: Tensor | None,
-    rest: float,
+    rest: Tensor | None,
 ) -> Tensor:
     return candidates.new_empty(candidates.shape[0], candidates.shape[1], user_rows.shape[1])

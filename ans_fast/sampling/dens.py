@@ -29,11 +29,11 @@ class DENS(DNS):
         self.gamma, self.warmup = gamma, warmup
         self.gates = nn.ModuleDict({name: nn.Linear(emb_size, emb_size) for name in ("user", "item", "pos", "neg")})
         self.register_buffer("seen", torch.zeros((), dtype=torch.int64))  # clicks trained on
-        self.rest = 1.0  # how much the whole counts in this step
+        self.rest: float | Tensor = 1.0  # how much the whole counts in this step
 
     def draw(self, users: Tensor, n_negatives: int, n_hops: int, seed: Tensor) -> dict[str, Tensor]:
         """Nothing; counts the clicks."""
-        self.rest = max(0.0, 1 - int(self.seen) / max(self.warmup, 1))
+        self.rest = (1 - self.seen.double() / max(self.warmup, 1)).clamp(min=0)
         self.seen += len(users)
         return {}
 

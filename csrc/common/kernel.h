@@ -39,16 +39,20 @@ struct SumOf<double> {
 template <typename T>
 using Sum = typename SumOf<T>::Type;
 
-// A seed known at launch, or one that is read where the kernel runs, so that a captured graph can be replayed with
+// A number known at launch, or one that is read where the kernel runs, so that a captured graph can be replayed with
 // another.
-struct Seed {
-  const int64_t* address;  // or null
-  uint64_t value;
+template <typename T>
+struct Number {
+  const T* address;  // or null
+  T value;
 };
 
-ANS_INLINE uint64_t value_of(const Seed& seed) {
-  return seed.address ? static_cast<uint64_t>(*seed.address) : seed.value;
+template <typename T>
+ANS_INLINE T value_of(const Number<T>& number) {
+  return number.address ? *number.address : number.value;
 }
+
+using Seed = Number<int64_t>;  // of which kernels take the bits
 
 // Ids ascending, and where each stood; null: not wanted.
 struct SortedIds {

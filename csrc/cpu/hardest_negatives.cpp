@@ -43,6 +43,7 @@ inline int64_t hardest_of(const int64_t* candidates, int64_t n_candidates, Fetch
 template <typename T>
 void find_hardest(const HardestArgs<T>& a, const Threads& threads) {
   const int64_t row = a.n_hops * a.dim, dim = a.dim;
+  const T rest = static_cast<T>(value_of(a.rest));
   const int n_threads = threads_for(threads, a.n_pairs * a.n_negatives * a.n_candidates * row, 1 << 16);
 #pragma omp parallel for schedule(static) num_threads(n_threads)
   for (int64_t pair = 0; pair < a.n_pairs; ++pair) {
@@ -56,7 +57,7 @@ void find_hardest(const HardestArgs<T>& a, const Threads& threads) {
               candidates, a.n_candidates, [](int64_t) {},
               [=](int64_t item) { return plain_score(u, items + item * row, dim); });
         } else {
-          const T *item_gate = a.item_gate + hop * dim, *pos_gate = a.pos_gate + pair * row + hop * dim, rest = a.rest;
+          const T *item_gate = a.item_gate + hop * dim, *pos_gate = a.pos_gate + pair * row + hop * dim;
           hardest = hardest_of<T>(
               candidates, a.n_candidates,
               [=](int64_t item) {

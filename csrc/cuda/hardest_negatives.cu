@@ -17,6 +17,7 @@ struct Task {
   float u[kValues], gate[kValues];
   const int64_t* candidates;
   int64_t hop;
+  float rest;
 };
 
 // Looks at `kCount` candidates, whose rows are all on their way before the first one is scored.
@@ -36,7 +37,7 @@ __device__ __forceinline__ void score(const HardestArgs<T>& a, const Task<T>& ta
   for (int c = 0; c < kCount; ++c) {
 #pragma unroll
     for (int i = 0; i < kValues; ++i) {
-      scores[c] += kGated ? gated_element(task.u[i], n[c][i], gates[c][i], task.gate[i], a.rest) : task.u[i] * n[c][i];
+      scores[c] += kGated ? gated_element(task.u[i], n[c][i], gates[c][i], task.gate[i], task.rest) : task.u[i] * n[c][i];
     }
   }
   reduce<R::kTeamSize>(scores);
@@ -50,12 +51,14 @@ __global__ void __launch_bounds__(kThreads, kBlocks) hardest_kernel(const Hardes
   constexpr int kInFlight = kGated ? 2 : 4;  // candidates; as many bytes either way
   const int lane = static_cast<int>(threadIdx.x) % kTeam, dim = static_cast<int>(a.dim);
   const int64_t n_tasks = a.n_pairs * a.n_negatives * a.n_hops;
+  const float rest = kGated ? static_cast<float>(value_of(a.rest)) : 0.0f;
   // All teams of a block go round equally often, since reduce() wants all lanes: those without a task repeat the last.
   for (int64_t first = blockIdx.x * static_cast<int64_t>(kTeams); first < n_tasks;
        first += static_cast<int64_t>(gridDim.x) * kTeams) {
     const int64_t mine = first + threadIdx.x / kTeam, index = mine < n_tasks ? mine : n_tasks - 1;
     const int64_t k = quotient(index, a.n_hops), pair = quotient(k, a.n_negatives);
     Task<T> task;
+    task.rest = rest;
     task.candidates = a.candidates + k * a.n_candidates;
     task.hop = index - k * a.n_hops;
     const int64_t own = (pair * a.n_hops + task.hop) * a.dim;

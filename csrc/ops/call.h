@@ -106,14 +106,17 @@ class Call {
     return data_of<T>(kept_.emplace_back(Device::aligned(tensor)));
   }
 
-  // A seed on the CPU is read now; one elsewhere by the kernel.
-  Seed seed(const Tensor& seed) const {
-    if (seed.scalar_type() != ScalarType::Long) fail("seed must be int64");
-    if (seed.numel() != 1) fail("seed must have one element, got ", shape_text(seed));
-    check_address(seed, "seed");
-    const auto* address = data_of<int64_t>(seed);
-    if (Device::reads_now(seed)) return {nullptr, static_cast<uint64_t>(*address)};
-    check_place(seed, "seed");
+  Seed seed(const Tensor& seed) const { return number<int64_t>(seed, "seed"); }
+
+  // A number on the CPU is read now; one elsewhere by the kernel.
+  template <typename T>
+  Number<T> number(const Tensor& tensor, const char* name) const {
+    if (tensor.scalar_type() != TypeOf<T>::type) fail(name, " must be ", TypeOf<T>::name);
+    if (tensor.numel() != 1) fail(name, " must have one element, got ", shape_text(tensor));
+    check_address(tensor, name);
+    const T* address = data_of<T>(tensor);
+    if (Device::reads_now(tensor)) return {nullptr, *address};
+    check_place(tensor, name);
     return {address, 0};
   }
 

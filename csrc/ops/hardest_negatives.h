@@ -13,7 +13,7 @@ struct HardestArgs {
   const int64_t* candidates;  // [B, K, M]
   const T* item_gate;         // [n_items, H, D], or null: no gates
   const T* pos_gate;          // [B, H, D], where there is an item_gate
-  Sum<T> rest;
+  Number<double> rest;        // where there are gates
   int64_t n_items, n_pairs, n_negatives, n_candidates, n_hops, dim;
   int64_t* hardest;  // [B, K, H]; kNoItem among candidates one of which is not in [0, n_items)
 };
@@ -28,11 +28,11 @@ namespace ans::ops {
 
 constexpr char kHardestNegatives[] =
     "hardest_negatives(Tensor user_rows, Tensor item_hops, Tensor candidates, Tensor? item_gate, Tensor? pos_gate, "
-    "float rest) -> Tensor";
+    "Tensor? rest) -> Tensor";
 
 template <typename Device>
 Tensor hardest_negatives(Tensor user_rows, Tensor item_hops, Tensor candidates, std::optional<Tensor> item_gate,
-                         std::optional<Tensor> pos_gate, double rest) {
+                         std::optional<Tensor> pos_gate, std::optional<Tensor> rest) {
   Call<Device> call(user_rows, "user_rows");
   return call.with_row_type([&](auto zero) {
     using T = decltype(zero);
@@ -48,13 +48,14 @@ Tensor hardest_negatives(Tensor user_rows, Tensor item_hops, Tensor candidates, 
     args.n_negatives = candidates.size(1);
     args.n_candidates = candidates.size(2);
     check_range("candidates' M", args.n_candidates, 1, INT32_MAX);
-    if (item_gate.has_value() != pos_gate.has_value()) fail("item_gate and pos_gate must come together");
+    if (item_gate.has_value() != pos_gate.has_value() || item_gate.has_value() != rest.has_value())
+      fail("item_gate, pos_gate and rest must come together");
     if (item_gate) {
       args.item_gate = call.template rows<T>(*item_gate, "item_gate", "[n_items, H, D]",
                                              {args.n_items, args.n_hops, args.dim});
       args.pos_gate = call.template rows<T>(*pos_gate, "pos_gate", "[B, H, D]", {args.n_pairs, args.n_hops, args.dim});
+      args.rest = call.template number<double>(*rest, "rest");
     }
-    args.rest = static_cast<Sum<T>>(rest);
     if (candidates.numel() > 0) check_range("item_hops' n_items", args.n_items, 1, INT64_MAX);
     if constexpr (Device::kReadsIds)
       check_ids_below(args.candidates, candidates.numel(), "candidates", args.n_items);

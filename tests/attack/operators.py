@@ -336,7 +336,7 @@ def _make_hardest(rng: random.Random) -> Arguments:
         candidates=ids(s["items"], s["pairs"], rng.choice([0, 1, 3]), s["negatives"]),
         item_gate=rows(s["items"], s["hops"], s["dim"]) if gated else None,
         pos_gate=rows(s["pairs"], s["hops"], s["dim"]) if gated else None,
-        rest=rng.choice([0.0, 1.0, 0.5]),
+        rest=torch.tensor(rng.choice([0.0, 1.0, 0.5]), dtype=torch.float64) if gated else None,
     )
 
 

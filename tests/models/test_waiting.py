@@ -25,12 +25,12 @@ from tests.conftest import random_graph
 
 WIDTH = 5  # of a list
 CASES = {  # whether steps can be captured, and the model's options
-    **{f"LightGCN TopK {name}": (name != "DENS", {"negative_sampling": name}) for name in SAMPLINGS},
+    **{f"LightGCN TopK {name}": (True, {"negative_sampling": name}) for name in SAMPLINGS},
     "LightGCN TopK four": (True, {"num_neg": 4}),
     "LightGCN TopK none": (True, {"n_layers": 0}),
     **{f"LightGCN Impression {name}": (True, {"loss_n": name}) for name in IMPRESSION.losses},
     **{f"LightGCN CTR {name}": (True, {"loss_n": name}) for name in CLICKS.losses},
-    **{f"BPRMF TopK {name}": (name != "DENS", {"negative_sampling": name}) for name in SAMPLINGS},
+    **{f"BPRMF TopK {name}": (True, {"negative_sampling": name}) for name in SAMPLINGS},
     **{f"ANS TopK {name}": (name != "SGL", {"base_model": name}) for name in ("LightGCN", "BPRMF", "NGCF", "SGL")},
     "ANS TopK reg": (True, {"reg_weight": 0.1, "require_pow": 1}),
     "ANS Impression": (False, {}),

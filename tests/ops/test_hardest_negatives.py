@@ -162,8 +162,8 @@ def test_non_contiguous():
 @pytest.mark.parametrize("gates", [False, True])
 def test_opcheck(gates):
     case = Case(6, 2, 3, 2, 8, gates, dtype=torch.float32)
-    gate_rows = case.gates or (None, None)
-    torch.library.opcheck(torch.ops.ans_fast.hardest_negatives, (*case.floats, case.candidates, *gate_rows, 0.5))
+    gate_rows = (*case.gates, torch.tensor(0.5, dtype=torch.float64)) if gates else (None, None, None)
+    torch.library.opcheck(torch.ops.ans_fast.hardest_negatives, (*case.floats, case.candidates, *gate_rows))
 
 
 @pytest.mark.compiles
@@ -206,18 +206,47 @@ def test_errors_name_the_argument(message, backend):
 
 def test_a_direct_call_is_checked_too():
     case = Case(6, 2, 4, 2, 8)
+    one = torch.ones(1, dtype=torch.float64)
     op = torch.ops.ans_fast.hardest_negatives
-    with pytest.raises(ValueError, match="item_gate and pos_gate must come together"):
-        op(*case.floats, case.candidates, case.gates[0], None, 1.0)
+    with pytest.raises(ValueError, match="item_gate, pos_gate and rest must come together"):
+        op(*case.floats, case.candidates, case.gates[0], None, one)
+    with pytest.raises(ValueError, match="item_gate, pos_gate and rest must come together"):
+        op(*case.floats, case.candidates, *case.gates, None)
+    with pytest.raises(ValueError, match=r"rest must have one element, got \[2\]"):
+        op(*case.floats, case.candidates, *case.gates, one.repeat(2))
+    with pytest.raises(ValueError, match="rest must be float64"):
+        op(*case.floats, case.candidates, *case.gates, one.float())
     with pytest.raises(ValueError, match="candidates' M must be in"):
-        op(*case.floats, case.candidates[..., :0].contiguous(), None, None, 1.0)
+        op(*case.floats, case.candidates[..., :0].contiguous(), None, None, None)
     with pytest.raises(ValueError, match=r"item_hops must be \[n_items, H, D\], got \[11, 2, 7\]"):
-        op(case.floats[0], case.floats[1][..., :7].contiguous(), case.candidates, None, None, 1.0)
+        op(case.floats[0], case.floats[1][..., :7].contiguous(), case.candidates, None, None, None)
     odd = torch.frombuffer(bytearray(6 * 2 * 8 * 8 + 1), dtype=torch.float64, offset=1).view(6, 2, 8)
     with pytest.raises(ValueError, match="user_rows must start at a multiple of its elements' 8 bytes"):
-        op(odd, case.floats[1], case.candidates, None, None, 1.0)
+        op(odd, case.floats[1], case.candidates, None, None, None)
 
 
 def test_no_negatives_of_very_many_pairs_end_at_once():
     rows = torch.empty(2**40, 3, 0)
     assert ops.hardest_negatives(rows, rows[:5], torch.empty(2**40, 0, 4, dtype=torch.int64)).shape == (2**40, 0, 3)
+
+
+@pytest.mark.parametrize("backend", ["fused", "reference"])
+@pytest.mark.parametrize("shape", [(), (1,)])
+def test_rest_may_be_a_tensor(backend, shape):
+    case = Case(30, 2, 6, 2, 7, gates=True)
+    rest = torch.full(shape, 0.4, dtype=torch.float64)
+    assert torch.equal(case.run(backend, rest), case.run(backend, 0.4))
+    assert not torch.equal(case.run(backend, rest + 0.6), case.run(backend, 0.4))
+
+
+@pytest.mark.parametrize(
+    ("rest", "error", "message"),
+    [
+        (torch.ones(1), TypeError, "rest must be float64, got float32"),
+        (torch.ones(2, dtype=torch.float64), ValueError, r"rest must have one element, got \[2\]"),
+        (torch.ones(1, dtype=torch.float64, device="meta"), ValueError, "rest must be on the CPU, got meta"),
+    ],
+)
+def test_what_rest_must_be(rest, error, message):
+    with pytest.raises(error, match=message):
+        Case(3, 1, 2, 1, 4, gates=True).run(rest=rest)

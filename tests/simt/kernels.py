@@ -74,9 +74,13 @@ def hardest_negatives(
     candidates: Tensor,
     item_gate: Tensor | None = None,
     pos_gate: Tensor | None = None,
-    rest: float = 1.0,
+    rest: float | Tensor = 1.0,
 ) -> Tensor:
-    return operators().hardest_negatives(user_rows, item_hops, candidates, item_gate, pos_gate, rest)
+    """rest: a number is handed to the kernel by value, a tensor by its address."""
+    number = torch.as_tensor(rest, dtype=torch.float64)
+    with _seed_tensor(number if isinstance(rest, Tensor) else 0):
+        rest = None if item_gate is None else number
+        return operators().hardest_negatives(user_rows, item_hops, candidates, item_gate, pos_gate, rest)
 
 
 def propagate(x: Tensor, *graph_and_layers: Any, nodes: Tensor | None = None) -> Tensor:

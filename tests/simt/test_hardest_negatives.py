@@ -129,3 +129,12 @@ def test_rows_without_columns_give_the_first():
     inputs = random_inputs((4, 2, 5, 3, 0), True)
     got = kernels.hardest_negatives(*inputs)
     assert torch.equal(got, inputs[2][..., :1].expand_as(got))
+
+
+def test_rest_is_read_where_the_kernel_runs():
+    """So that a captured graph can be replayed with another."""
+    inputs, rest = random_inputs((70, 3, 5, 4, 64), gates=True), torch.tensor(0.9, dtype=torch.float64)
+    for value in (0.9, 0.1):
+        rest.fill_(value)
+        assert torch.equal(kernels.hardest_negatives(*inputs, rest), ops.hardest_negatives(*inputs, value))
+    assert not torch.equal(ops.hardest_negatives(*inputs, 0.9), ops.hardest_negatives(*inputs, 0.1))
