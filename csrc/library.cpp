@@ -28,6 +28,9 @@ pybind11::dict build_info() {
 
 STABLE_TORCH_LIBRARY(ans_fast, m) { ans::ops::define(m); }
 
-STABLE_TORCH_LIBRARY_IMPL(ans_fast, CPU, m) { ans::ops::implement<ans::cpu::Device>(m); }
+STABLE_TORCH_LIBRARY_IMPL(ans_fast, CPU, m) {
+  ans::ops::implement<ans::cpu::Device>(m);
+  ans::ops::implement_on_cpu<ans::cpu::Device>(m);
+}
 
 PYBIND11_MODULE(_C, m) { m.def("build_info", &ans::build_info, "What this build was made with, as a dict."); }

@@ -5,7 +5,7 @@
 //
 // With gates r, z and n, h the state before an id, and i and s the gates' shares of its vector and of h:
 // r = σ(i_r + s_r), z = σ(i_z + s_z), n = tanh(i_n + r s_n), and n + z (h − n) after it (torch.nn.GRU's formulas).
-#include "cpu/gru_states.h"
+#include "ops/gru_states.h"
 
 #include "cpu/groups.h"
 #include "cpu/multiply.h"
@@ -14,6 +14,8 @@
 namespace ans::cpu {
 namespace {
 
+constexpr int64_t kBlock = 48;   // sequences that go through all steps together: 24 to 144 are as fast
+constexpr int64_t kShares = 16;  // of the work, in which gradients of weights are summed by any number of threads
 constexpr int64_t kAhead = 3;  // rows between the one at work and the one that is fetched
 
 template <typename T>
@@ -23,6 +25,66 @@ constexpr int64_t kLanes = Pack<T>::size;
 template <typename T>
 constexpr int64_t width_of(int64_t size) {
   return (size + kLanes<T> - 1) / kLanes<T> * kLanes<T>;
+}
+
+constexpr int64_t panels_size(int64_t dim, int64_t size) {
+  return 3 * padded_size(size) * (padded_size(dim) + padded_size(size));
+}
+
+constexpr int64_t block_size(int64_t dim, int64_t size) {
+  return kBlock * (2 * padded_size(dim) + 4 * padded_size(size));
+}
+
+constexpr int64_t shares_size(int64_t dim, int64_t size) {
+  return kShares * (panels_size(dim, size) + 4 * padded_size(size));
+}
+
+// What both directions work with: ids of which U are distinct, and scratch.
+template <typename T>
+struct Work {
+  int64_t* distinct;     // [U], in the order in which they occur
+  int32_t* distinct_of;  // [P]: which of the distinct ids each is
+  int64_t n_distinct;
+  T* panels;          // panels_size
+  T* thread_scratch;  // n_threads × block_size
+  int n_threads;
+};
+
+template <typename T>
+struct Forward : GruForwardArgs<T>, Work<T> {
+  T* biases;  // [4 padded_size(H)]
+  T* inputs;  // [U, 3 padded_size(H)]: the gates' shares of each id's vector
+};
+
+template <typename T>
+struct Backward : GruBackwardArgs<T>, Work<T> {
+  T* changes;      // [P, 3 padded_size(H)]: the gradient of each id's share of the gates
+  T* shares;       // shares_size
+  int64_t* start;  // [U + 2], and positions by distinct id:
+  int64_t* order;  // [P]
+};
+
+template <typename T>
+Work<T> make_work(const GruInputs<T>& a, const Threads& threads) {
+  const Memory& memory = threads.memory;
+  const int n_threads = threads_for(threads, a.n_ids * 3 * a.size * a.size, 1 << 20);
+  Work<T> work = {take<int64_t>(memory, a.n_ids < a.n_table ? a.n_ids : a.n_table),
+                  take<int32_t>(memory, a.n_ids),
+                  0,
+                  take<T>(memory, panels_size(a.dim, a.size)),
+                  take<T>(memory, n_threads * block_size(a.dim, a.size)),
+                  n_threads};
+  int32_t* place = take<int32_t>(memory, a.n_table);
+  for (int64_t id = 0; id < a.n_table; ++id) place[id] = -1;
+  for (int64_t at = 0; at < a.n_ids; ++at) {
+    const int64_t id = a.ids[at];
+    if (place[id] < 0) {
+      place[id] = static_cast<int32_t>(work.n_distinct);
+      work.distinct[work.n_distinct++] = id;
+    }
+    work.distinct_of[at] = place[id];
+  }
+  return work;
 }
 
 template <typename T>
@@ -82,18 +144,18 @@ inline void pack(const T* weight, int64_t size, int64_t columns, T* panels, int6
 }
 
 // Where weight_hh's panels begin, beside weight_ih's.
-template <typename T>
-inline T* panels_hh(const GruInputs<T>& a) {
+template <typename Pass, typename T = typename Pass::Value>
+inline T* panels_hh(const Pass& a) {
   return a.panels + 3 * width_of<T>(a.size) * width_of<T>(a.dim);
 }
 
-template <typename T>
-inline const T* vector_of(const GruInputs<T>& a, int64_t distinct) {
+template <typename Pass, typename T = typename Pass::Value>
+inline const T* vector_of(const Pass& a, int64_t distinct) {
   return a.table + a.distinct[distinct] * a.dim;
 }
 
-template <typename T>
-inline T* scratch_of_thread(const GruInputs<T>& a) {
+template <typename Pass, typename T = typename Pass::Value>
+inline T* scratch_of_thread(const Pass& a) {
   return a.thread_scratch + omp_get_thread_num() * block_size(a.dim, a.size);
 }
 
@@ -101,7 +163,7 @@ inline T* scratch_of_thread(const GruInputs<T>& a) {
 
 // r's and z's biases together, n's of the vector, and n's of the state.
 template <typename T>
-inline void fill_biases(const GruForwardArgs<T>& a) {
+inline void fill_biases(const Forward<T>& a) {
   const int64_t size = a.size, width = width_of<T>(size);
   for (int64_t gate = 0; gate < 3; ++gate) copy_padded(a.biases + gate * width, a.bias_ih + gate * size, size, width);
   for (int64_t gate = 0; gate < 2; ++gate) add(a.biases + gate * width, a.bias_hh + gate * size, size);
@@ -109,7 +171,7 @@ inline void fill_biases(const GruForwardArgs<T>& a) {
 }
 
 template <typename T>
-void forward_inputs(const GruForwardArgs<T>& a, int64_t block, T* vectors) {
+void forward_inputs(const Forward<T>& a, int64_t block, T* vectors) {
   const int64_t dim = a.dim, row = 3 * width_of<T>(a.size), first = block * kBlock, n = count_in(block, a.n_distinct);
   T* inputs = a.inputs + first * row;
   for (int64_t i = 0; i < n; ++i) {
@@ -142,7 +204,7 @@ inline void forward_row(const T* input, const T* bias, int64_t width, T* shares,
 }
 
 template <typename T>
-void forward_block(const GruForwardArgs<T>& a, int64_t block, T* scratch) {
+void forward_block(const Forward<T>& a, int64_t block, T* scratch) {
   const int64_t size = a.size, width = width_of<T>(size), first = block * kBlock;
   T *state = scratch, *shares = state + kBlock * width;
   clear(state, kBlock * width);
@@ -163,7 +225,10 @@ void forward_block(const GruForwardArgs<T>& a, int64_t block, T* scratch) {
 }
 
 template <typename T>
-void forward(const GruForwardArgs<T>& a) {
+void forward(const GruForwardArgs<T>& args, const Threads& threads) {
+  const Work<T> work = make_work(args, threads);
+  const Forward<T> a = {args, work, take<T>(threads.memory, 4 * padded_size(args.size)),
+                        take<T>(threads.memory, work.n_distinct * 3 * padded_size(args.size))};
   const int64_t width = width_of<T>(a.size);
   if (a.gates) {  // what narrower registers than the widest leave over
     const int64_t rest = a.n_ids * (padded_size(a.size) - width);
@@ -188,7 +253,7 @@ void forward(const GruForwardArgs<T>& a) {
 
 // --- Backward --------------------------------------------------------------------------------------------------------
 
-// Sums over blocks: gradients of weights [3 width, …] and of biases [4 width], in the order of GruForwardArgs::biases.
+// Sums over blocks: gradients of weights [3 width, …] and of biases [4 width], in the order of Forward::biases.
 template <typename T>
 struct Sums {
   T *weight_ih, *weight_hh, *biases;
@@ -200,7 +265,7 @@ constexpr int64_t sums_size(const GruInputs<T>& a) {
 }
 
 template <typename T>
-inline Sums<T> sums_of(const GruBackwardArgs<T>& a, int64_t share) {
+inline Sums<T> sums_of(const Backward<T>& a, int64_t share) {
   const int64_t width = width_of<T>(a.size);
   T *of_ih = a.shares + share * sums_size(a), *of_hh = of_ih + 3 * width * width_of<T>(a.dim);
   return {of_ih, of_hh, of_hh + 3 * width * width};
@@ -231,7 +296,7 @@ inline void backward_row(const T* gates, const T* before, int64_t width, T* grad
 }
 
 template <typename T>
-void backward_block(const GruBackwardArgs<T>& a, int64_t block, T* scratch, const Sums<T>& sums) {
+void backward_block(const Backward<T>& a, int64_t block, T* scratch, const Sums<T>& sums) {
   const int64_t size = a.size, width = width_of<T>(size), first = block * kBlock, panels = width / kLanes<T>;
   T *grad = scratch, *change = grad + kBlock * width;
   int64_t step = 0, id = first;
@@ -254,7 +319,7 @@ void backward_block(const GruBackwardArgs<T>& a, int64_t block, T* scratch, cons
 }
 
 template <typename T>
-void backward_inputs(const GruBackwardArgs<T>& a, int64_t block, T* scratch, const Sums<T>& sums) {
+void backward_inputs(const Backward<T>& a, int64_t block, T* scratch, const Sums<T>& sums) {
   const int64_t dim = a.dim, row = 3 * width_of<T>(a.size), columns = width_of<T>(dim), panels = columns / kLanes<T>;
   const int64_t first = block * kBlock, n = count_in(block, a.n_distinct);
   T *change = scratch, *vectors = change + kBlock * row, *grad = vectors + kBlock * columns;
@@ -274,13 +339,17 @@ void backward_inputs(const GruBackwardArgs<T>& a, int64_t block, T* scratch, con
 
 // to[size] = the shares' sums, in order; `sum` is the first share's.
 template <typename T>
-inline void add_shares(const GruBackwardArgs<T>& a, const T* sum, int64_t size, T* to) {
+inline void add_shares(const Backward<T>& a, const T* sum, int64_t size, T* to) {
   clear(to, size);
   for (int64_t share = 0; share < kShares; ++share) add(to, sum + share * sums_size(a), size);
 }
 
 template <typename T>
-void backward(const GruBackwardArgs<T>& a) {
+void backward(const GruBackwardArgs<T>& args, const Threads& threads) {
+  const Work<T> work = make_work(args, threads);
+  const Backward<T> a = {args, work, take<T>(threads.memory, args.n_ids * 3 * padded_size(args.size)),
+                         take<T>(threads.memory, shares_size(args.dim, args.size)),
+                         take<int64_t>(threads.memory, work.n_distinct + 2), take<int64_t>(threads.memory, args.n_ids)};
   const int64_t dim = a.dim, size = a.size, width = width_of<T>(size), columns = width_of<T>(dim);
   group_by(a.start, a.order, a.n_distinct, [&](auto member) {
     for (int64_t id = 0; id < a.n_ids; ++id) member(id, a.distinct_of[id]);
@@ -321,9 +390,7 @@ void backward(const GruBackwardArgs<T>& a) {
 
 }  // namespace
 
-void ANS_ENTRY(gru_forward_float)(const GruForwardFloatArgs& args) { forward(args); }
-void ANS_ENTRY(gru_forward_double)(const GruForwardDoubleArgs& args) { forward(args); }
-void ANS_ENTRY(gru_backward_float)(const GruBackwardFloatArgs& args) { backward(args); }
-void ANS_ENTRY(gru_backward_double)(const GruBackwardDoubleArgs& args) { backward(args); }
+ANS_DEFINE_ROW_KERNEL(gru_forward, GruForwardArgs, forward)
+ANS_DEFINE_ROW_KERNEL(gru_backward, GruBackwardArgs, backward)
 
 }  // namespace ans::cpu

@@ -34,17 +34,6 @@
   }
 #define ANS_ROW_KERNEL(name, Args) ANS_KERNEL(name, Args<float>) ANS_KERNEL(name, Args<double>)
 
-// The same for a function of other arguments or with a result.
-#define ANS_DECLARE_FUNCTION(level, result, name, Args) result name##_##level(const Args& args);
-#define ANS_CALL_FUNCTION(level, result, name, Args) \
-  if (simd_level() == SimdLevel::level) return name##_##level(args);
-#define ANS_FUNCTION(result, name, Args)                       \
-  ANS_FOR_EACH_LEVEL(ANS_DECLARE_FUNCTION, result, name, Args) \
-  static inline result name(const Args& args) {                \
-    ANS_FOR_EACH_LEVEL(ANS_CALL_FUNCTION, result, name, Args)  \
-    __builtin_unreachable();                                   \
-  }
-
 // Defines the entries that ANS_ROW_KERNEL declared: they call `function`.
 #define ANS_DEFINE_ROW_KERNEL(name, Args, function) \
   void ANS_ENTRY(name)(const Args<float>& args, const Threads& threads) { function(args, threads); } \

@@ -70,9 +70,10 @@ __global__ void __launch_bounds__(kThreads) round_kernel(const float* sums, int6
 }  // namespace
 
 void find_first(const FirstArgs& args, const Stream& stream) {
-  if (args.n > 0) ANS_LAUNCH(no_position_kernel, dim3(blocks_for(args.n, kThreads)), dim3(kThreads), 0, stream.stream, args);
-  if (args.n_ids > 0)
-    ANS_LAUNCH(first_position_kernel, dim3(blocks_for(args.n_ids, kThreads)), dim3(kThreads), 0, stream.stream, args);
+  if (args.n == 0) return;
+  ANS_LAUNCH(no_position_kernel, dim3(blocks_for(args.n, kThreads)), dim3(kThreads), 0, stream.stream, args);
+  if (args.n_ids == 0) return;
+  ANS_LAUNCH(first_position_kernel, dim3(blocks_for(args.n_ids, kThreads)), dim3(kThreads), 0, stream.stream, args);
 }
 
 template <typename T>

@@ -3,6 +3,7 @@
 
 #include "ops/ans_noise.h"
 #include "ops/ans_terms.h"
+#include "ops/gru_states.h"
 #include "ops/hardest_negatives.h"
 #include "ops/log_sum_exp.h"
 #include "ops/propagate.h"
@@ -15,6 +16,8 @@ void define(Library& library) {
   library.def(kAnsNoise);
   library.def(kAnsTermsForward);
   library.def(kAnsTermsBackward);
+  library.def(kGruStates);
+  library.def(kGruStatesBackward);
   library.def(kHardestNegatives);
   library.def(kLogSumExp);
   library.def(kLogSumExpBackward);
@@ -36,6 +39,13 @@ void implement(Library& library) {
   library.impl("propagate_backward", TORCH_BOX(&propagate_backward<Device>));
   library.impl("propagate_mean", TORCH_BOX(&propagate_mean<Device>));
   library.impl("sample_negatives", TORCH_BOX(&sample_negatives<Device>));
+}
+
+// Those that have kernels for the CPU alone.
+template <typename Device, typename Library>
+void implement_on_cpu(Library& library) {
+  library.impl("gru_states", TORCH_BOX(&gru_states<Device>));
+  library.impl("gru_states_backward", TORCH_BOX(&gru_states_backward<Device>));
 }
 
 }  // namespace ans::ops
