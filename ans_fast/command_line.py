@@ -9,9 +9,11 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from ans_fast.errors import UserError, reason
+from ans_fast.flag_types import Choice
+from ans_fast.options import Option
 
 
 class Help(argparse.ArgumentDefaultsHelpFormatter):
@@ -30,6 +32,12 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message} (--help lists all flags)")
+
+
+def add_option(group: argparse._ActionsContainer, name: str, option: Option[Any]) -> None:
+    """The flag of an option."""
+    values = {"choices": option.kind.choices} if isinstance(option.kind, Choice) else {"type": option.kind}
+    group.add_argument(f"--{name}", default=option.default, help=option.help, metavar=option.metavar, **values)
 
 
 def exit_status(command: Callable[[], int], interrupted: str = "error: interrupted") -> int:

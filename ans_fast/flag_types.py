@@ -45,10 +45,15 @@ class OptionType:
             raise argparse.ArgumentTypeError(f"expected {self.expected}, got {_shown(text)}")
         return value
 
-    def check(self, name: str, value: Any) -> None:
-        """Raises UserError, which names the option, for a value that is none of these."""
+    def plain(self, value: Any) -> Any:
+        """An accepted value as Python's own: NumPy's numbers are none in files."""
+        return value
+
+    def taken(self, name: str, value: Any) -> Any:
+        """The option's plain value. Raises UserError, which names it, for a value that is none of these."""
         if not self.accepts(value):
             raise UserError(f"{name} must be {self.expected}, got {_shown(value)}")
+        return self.plain(value)
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,9 @@ class Integer(OptionType):
     def accepts(self, value: Any) -> bool:
         return isinstance(value, numbers.Integral) and self.least <= value <= self.most
 
+    def plain(self, value: Any) -> int:
+        return int(value)
+
 
 @dataclass(frozen=True)
 class Number(OptionType):
@@ -89,6 +97,23 @@ class Number(OptionType):
 
     def accepts(self, value: Any) -> bool:
         return isinstance(value, numbers.Real) and math.isfinite(value) and self.least <= value <= self.most
+
+    def plain(self, value: Any) -> int | float:
+        return int(value) if isinstance(value, numbers.Integral) else float(value)
+
+
+@dataclass(frozen=True)
+class Choice(OptionType):
+    """One of `choices`, written as they are."""
+
+    choices: tuple[str, ...]
+
+    @property
+    def expected(self) -> str:
+        return f"one of {', '.join(self.choices)}"
+
+    def accepts(self, value: Any) -> bool:
+        return isinstance(value, str) and value in self.choices
 
 
 @dataclass(frozen=True)
@@ -135,6 +160,9 @@ class List(OptionType):
 
     def accepts(self, value: Any) -> bool:
         return isinstance(value, list | tuple) and 1 <= len(value) <= self.most and all(map(self.each.accepts, value))
+
+    def plain(self, value: Any) -> list[Any]:
+        return [self.each.plain(part) for part in value]
 
 
 @dataclass(frozen=True)

@@ -126,7 +126,7 @@ def test_messages_name_flag_bounds_and_value(flags, message):
 )
 def test_what_is_read(kind, written, value):
     assert kind(written) == value
-    kind.check("x", value)
+    assert kind.taken("x", value) == value
 
 
 @pytest.mark.parametrize(
@@ -140,4 +140,4 @@ def test_what_is_read(kind, written, value):
 )  # fmt: skip
 def test_python_values_have_the_same_bounds(kind, value):
     with pytest.raises(UserError, match=r"^x must be .*, got "):
-        kind.check("x", value)
+        kind.taken("x", value)

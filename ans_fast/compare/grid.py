@@ -48,7 +48,7 @@ class Run:
         Raises UserError: a flag is wrong, or the data is not there.
         """
         args = arguments.parse(self.command)
-        found = fingerprint(args.path, args.dataset, **arguments.data_options(args))
+        found = fingerprint(args.path, args.dataset, **args.data_options())
         shaping = {name: value for name, value in flags_of(args).items() if name not in WHERE}
         return {"flags": shaping, "fingerprint": found}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from argparse import _ArgumentGroup
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -11,20 +10,37 @@ import torch
 from torch import Tensor, nn
 
 from ans_fast import ops
-from ans_fast.errors import UserError
-from ans_fast.flag_types import layers, non_negative, size, switch
+from ans_fast.flag_types import Choice, non_negative, switch
 from ans_fast.graph import BipartiteGraph
 from ans_fast.models.dot_product import DotProduct
 from ans_fast.models.modes import Pairs
+from ans_fast.models.shared_options import EMB_SIZE, N_LAYERS
 from ans_fast.nn.columns import Columns
 from ans_fast.nn.encoders import ENCODERS
 from ans_fast.nn.gather import rows_at
 from ans_fast.nn.hops import Hops, hops_of
 from ans_fast.nn.node_table import NodeTable
+from ans_fast.options import Option, Options
 from ans_fast.training.batches import Rows
 
 
-class ANS(DotProduct):
+class LossOptions(Options):
+    """What ANS's loss is told, also where it is a choice of --negative_sampling."""
+
+    gamma = Option(non_negative, 0.01, "weight of ANS's sns, distance and orthogonality")
+    eps = Option(non_negative, 0.1, "weight of the gain by ANS's noise when a negative is selected", names_runs=True)
+    noise_scale = Option(non_negative, 0.1, "length of ANS's noise at a margin of 1", names_runs=True)
+    reg_weight = Option(non_negative, 0.0, "weight of the batch's embedding norms in ANS")
+    require_pow = Option(switch, 0, "1: squared and halved norms in that term", names_runs=True)
+    predict_with = Option(
+        Choice(("hops", "ego")),
+        "hops",
+        "vectors that rank in ANS: all hops, or only the embeddings, as the paper's code does",
+        names_runs=True,
+    )
+
+
+class ANS(LossOptions, DotProduct):
     """ "Augmented Negative Sampling for Collaborative Filtering" (Zhao et al., RecSys 2023, arXiv 2308.05972).
 
     A node has n_layers + 1 vectors, its embedding and the propagated ones, and a user's score for an item is the sum of
@@ -57,77 +73,28 @@ class ANS(DotProduct):
         require_pow: square these norms, and halve.
         predict_with: "hops" scores as training does; "ego" uses the unpropagated embeddings, as the paper's published
             code does when it ranks all items.
-        training: see Recommender.
+        options: see Recommender.
     """
 
     name = "ANS"
     log_args = ("emb_size", "n_layers", "batch_size", "num_neg", "gamma", "reg_weight")
-    log_changes = ("base_model", "eps", "noise_scale", "require_pow", "predict_with")
     DEFAULTS: ClassVar[dict[str, Any]] = {"num_neg": 2, "l2": 1e-5}  # of flags that all models have
     collapse_hint = "lower --gamma, then --l2 and --reg_weight"
 
-    def __init__(
-        self,
-        graph: BipartiteGraph,
-        emb_size: int = 64,
-        n_layers: int = 3,
-        gamma: float = 0.01,
-        eps: float = 0.1,
-        noise_scale: float = 0.1,
-        reg_weight: float = 0.0,
-        require_pow: int = 0,
-        predict_with: str = "hops",
-        num_neg: int = 2,
-        base_model: str = "LightGCN",
-        **training: Any,
-    ):
-        super().__init__(graph, num_neg=num_neg, **training)
-        self.emb_size, self.n_layers = emb_size, n_layers
-        self.gamma, self.eps, self.noise_scale = gamma, eps, noise_scale
-        self.reg_weight, self.require_pow, self.predict_with = reg_weight, require_pow, predict_with
-        self.table = NodeTable(graph, emb_size, ("user_embedding.weight", "item_embedding.weight"))
+    emb_size = EMB_SIZE
+    n_layers = N_LAYERS
+    base_model = Option(Choice(tuple(ENCODERS)), "LightGCN", "what makes the vectors", names_runs=True)
+    num_neg = DotProduct.num_neg.but(default=DEFAULTS["num_neg"])
+
+    def __init__(self, graph: BipartiteGraph, **options: Any):
+        super().__init__(graph, **options)
+        size = self.emb_size
+        self.table = NodeTable(graph, size, ("user_embedding.weight", "item_embedding.weight"))
         self.table.xavier_uniform()
-        if base_model not in ENCODERS:
-            raise UserError(f"base_model must be one of {', '.join(ENCODERS)}, got {base_model!r}")
-        self.base_model, self.base = base_model, ENCODERS[base_model](n_layers, emb_size)
-        self.user_gate = nn.Linear(emb_size, emb_size)
-        self.item_gate = nn.Linear(emb_size, emb_size)
-        self.margin = nn.Linear(emb_size, 1)
-
-    @classmethod
-    def add_arguments(cls, group: _ArgumentGroup) -> None:
-        group.add_argument("--emb_size", type=size, default=64, help="size of the embedding vectors")
-        group.add_argument(
-            "--n_layers", type=layers, default=3, help="graph convolution layers; 0 is matrix factorisation"
-        )
-        group.add_argument("--base_model", choices=tuple(ENCODERS), default="LightGCN", help="what makes the vectors")
-        cls.add_loss_arguments(group)
-
-    @staticmethod
-    def add_loss_arguments(group: _ArgumentGroup) -> None:
-        """The flags of the loss, which is also a choice of --negative_sampling."""
-        group.add_argument(
-            "--gamma", type=non_negative, default=0.01, help="weight of ANS's sns, distance and orthogonality"
-        )
-        group.add_argument(
-            "--eps",
-            type=non_negative,
-            default=0.1,
-            help="weight of the gain by ANS's noise when a negative is selected",
-        )
-        group.add_argument(
-            "--noise_scale", type=non_negative, default=0.1, help="length of ANS's noise at a margin of 1"
-        )
-        group.add_argument(
-            "--reg_weight", type=non_negative, default=0.0, help="weight of the batch's embedding norms in ANS"
-        )
-        group.add_argument("--require_pow", type=switch, default=0, help="1: squared and halved norms in that term")
-        group.add_argument(
-            "--predict_with",
-            choices=("hops", "ego"),
-            default="hops",
-            help="vectors that rank in ANS: all hops, or only the embeddings, as the paper's code does",
-        )
+        self.base = ENCODERS[self.base_model](self.n_layers, size)
+        self.user_gate = nn.Linear(size, size)
+        self.item_gate = nn.Linear(size, size)
+        self.margin = nn.Linear(size, 1)
 
     def decays(self, parameter_name: str) -> bool:
         """The embeddings only."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from argparse import _ArgumentGroup
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,10 +16,12 @@ from ans_fast.flag_types import Integer, layers, non_negative, positive_int, sha
 from ans_fast.graph import BipartiteGraph
 from ans_fast.models.dot_product import DotProduct
 from ans_fast.models.modes import TOP_K
+from ans_fast.models.shared_options import EMB_SIZE
 from ans_fast.nn.attention import NodePairs, attend
 from ans_fast.nn.gather import products, rows_at
 from ans_fast.nn.log_sums import mean_log_sum
 from ans_fast.nn.node_table import NodeTable
+from ans_fast.options import Option
 from ans_fast.training.batches import Rows
 
 FIX_STEPS = 10  # batches that share a masked graph
@@ -51,49 +52,33 @@ class AutoCF(DotProduct):
     Args:
         graph: who clicked what. emb_size: D. gcn_layers, gt_layers: layers of convolution and attention.
         n_heads: of attention; divides emb_size. n_seeds, mask_depth: see above. keep_rate: random nodes that join the
-            hidden ones in pairs, a share of all nodes. ssl_reg: see above. training: see Recommender.
+            hidden ones in pairs, a share of all nodes. ssl_reg: see above. options: see Recommender.
     """
 
     name = "AutoCF"
     modes = (TOP_K.name,)
     log_args = ("emb_size", "gcn_layers", "gt_layers", "n_heads", "n_seeds", "mask_depth", "keep_rate")
-    log_changes = ("ssl_reg",)
 
-    def __init__(
-        self,
-        graph: BipartiteGraph,
-        emb_size: int = 32,
-        gcn_layers: int = 2,
-        gt_layers: int = 1,
-        n_heads: int = 4,
-        n_seeds: int = 100,
-        mask_depth: int = 2,
-        keep_rate: float = 0.2,
-        ssl_reg: float = 1.0,
-        **training: Any,
-    ):
-        super().__init__(graph, **training)
-        if emb_size % n_heads:
-            raise UserError(f"n_heads must divide emb_size {emb_size}, got {n_heads}")
-        self.emb_size, self.gcn_layers, self.gt_layers, self.n_heads = emb_size, gcn_layers, gt_layers, n_heads
-        self.n_seeds, self.mask_depth, self.keep_rate, self.ssl_reg = n_seeds, mask_depth, keep_rate, ssl_reg
+    emb_size = EMB_SIZE.but(default=32)
+    gcn_layers = Option(layers, 2, "graph convolution layers")
+    gt_layers = Option(Integer(0, 16), 1, "graph transformer layers")
+    n_heads = Option(size, 4, "attention heads; divides emb_size")
+    n_seeds = Option(positive_int, 100, "centres of what is masked")
+    mask_depth = Option(Integer(1, 100), 2, "steps from a centre that are masked")
+    keep_rate = Option(share, 0.2, "share of random nodes in the decoder")
+    ssl_reg = Option(non_negative, 1.0, "weight of the contrastive regularisation", names_runs=True)
+
+    def __init__(self, graph: BipartiteGraph, **options: Any):
+        super().__init__(graph, **options)
+        emb_size = self.emb_size
+        if emb_size % self.n_heads:
+            raise UserError(f"n_heads must divide emb_size {emb_size}, got {self.n_heads}")
         self.table = NodeTable(graph, emb_size)
-        self.attention = nn.ParameterList(torch.empty(3, emb_size, emb_size) for _ in range(gt_layers))
+        self.attention = nn.ParameterList(torch.empty(3, emb_size, emb_size) for _ in range(self.gt_layers))
         for part in (*self.table.parts(), *(matrix for layer in self.attention for matrix in layer.detach())):
             nn.init.xavier_uniform_(part)
         self._masked: Masked | None = None
         self._steps = 0
-
-    @classmethod
-    def add_arguments(cls, group: _ArgumentGroup) -> None:
-        group.add_argument("--emb_size", type=size, default=32, help="size of the embedding vectors")
-        group.add_argument("--gcn_layers", type=layers, default=2, help="graph convolution layers")
-        group.add_argument("--gt_layers", type=Integer(0, 16), default=1, help="graph transformer layers")
-        group.add_argument("--n_heads", type=size, default=4, help="attention heads; divides emb_size")
-        group.add_argument("--n_seeds", type=positive_int, default=100, help="centres of what is masked")
-        group.add_argument("--mask_depth", type=Integer(1, 100), default=2, help="steps from a centre that are masked")
-        group.add_argument("--keep_rate", type=share, default=0.2, help="share of random nodes in the decoder")
-        group.add_argument("--ssl_reg", type=non_negative, default=1.0, help="weight of the contrastive regularisation")
 
     def begin_epoch(self) -> None:
         """Forgets the mask."""

@@ -10,27 +10,26 @@ import torch
 from torch import Tensor, nn
 
 from ans_fast.errors import UserError
+from ans_fast.flag_types import draws, natural
 from ans_fast.graph import BipartiteGraph
 from ans_fast.models import storage
 from ans_fast.models.modes import MODES
 from ans_fast.models.ranking import recommend, spread
 from ans_fast.nn.node_table import name_tables
+from ans_fast.options import Option, Options
 from ans_fast.sampling.uniform import Uniform
 from ans_fast.training.batches import Query, Rows
 from ans_fast.training.loop import fit
 
 if TYPE_CHECKING:
-    from argparse import _ArgumentGroup
-
     from ans_fast.data import Dataset
 
 
-class Recommender(nn.Module):
+class Recommender(Options, nn.Module):
     """A model of who likes what.
 
-    A new model gives `name`, `__init__` (every argument kept as an attribute of its own name, the rest handed on here),
-    `add_arguments` for its flags, and `forward`, `precompute` and `score`; its loss then works in every mode. See
-    `DotProduct` for models whose score is a product of two vectors.
+    A new model gives `name`, its options, `__init__`, which hands these on, `forward`, `precompute` and `score`; its
+    loss then works in every mode. See `DotProduct` for models whose score is a product of two vectors.
 
     Args:
         graph: who clicked what.
@@ -49,36 +48,29 @@ class Recommender(nn.Module):
     name: ClassVar[str]
     modes: ClassVar[tuple[str, ...]] = tuple(MODES)
     log_args: ClassVar[tuple[str, ...]] = ()  # flags that the log's name holds, as ReChorus has them
-    log_changes: ClassVar[tuple[str, ...]] = ()  # flags that it holds where they are not at their default
     DEFAULTS: ClassVar[dict[str, Any]] = {}  # its own defaults of flags that all models have
     collapse_hint: ClassVar[str] = "lower --l2 or --lr"
     captures: bool = False
     unshared: str = ""
 
-    def __init__(
-        self,
-        graph: BipartiteGraph,
-        *,
-        mode: str = "TopK",
-        loss_n: str | None = None,
-        num_neg: int = 1,
-        first_item: int = 0,
-    ):
+    num_neg = Option(draws, 1, "negatives drawn for each clicked item")
+    first_item = Option(natural, 0)
+
+    def __init__(self, graph: BipartiteGraph, *, mode: str = "TopK", loss_n: str | None = None, **options: Any):
         super().__init__()
         if mode not in self.modes:
             raise UserError(f"{self.name} has no mode {mode!r}, only {', '.join(self.modes)}")
-        self.graph, self.mode, self.num_neg, self.first_item = graph, MODES[mode], num_neg, first_item
+        self.choose(options)
+        self.graph, self.mode = graph, MODES[mode]
         self.loss_n = loss_n or self.mode.losses[0]
         if self.loss_n not in self.mode.losses:
             raise UserError(f"loss_n must be one of {', '.join(self.mode.losses)} in {mode} mode, got {loss_n!r}")
-        self.sampler = Uniform(first_item)
+        self.sampler = Uniform(self.first_item)
         name_tables(self)
 
-    # --- for the command line ---
-
-    @classmethod
-    def add_arguments(cls, group: _ArgumentGroup) -> None:
-        """Adds the model's own flags, by ReChorus's names and with its defaults."""
+    def arguments(self) -> dict[str, Any]:
+        """What makes such a model again, beside the graph."""
+        return {"mode": self.mode.name, "loss_n": self.loss_n, **self.chosen}
 
     @classmethod
     def from_data(cls, dataset: Dataset, graph: BipartiteGraph, **options: Any) -> Recommender:
@@ -87,8 +79,7 @@ class Recommender(nn.Module):
 
     @classmethod
     def by_columns(cls, **options: Any) -> bool:
-        """Whether several processes hold the columns of its tables together; otherwise each holds all. options: those
-        of __init__."""
+        """Whether several processes hold the columns of its tables together; otherwise each holds all."""
         return False
 
     def context(self, dataset: Dataset, split: str) -> dict[str, Tensor]:
@@ -141,19 +132,16 @@ class Recommender(nn.Module):
     def begin_epoch(self) -> None:
         """Forgets what was drawn for an epoch."""
 
-    # --- training ---
-
     def decays(self, parameter_name: str) -> bool:
         """Whether weight decay applies to a parameter."""
         return "bias" not in parameter_name
 
     def parameter_groups(self, l2: float) -> list[dict[str, Any]]:
         """Parameters with and without weight decay, for torch.optim."""
-        parameters = list(self.named_parameters())
-        return [
-            {"params": [p for name, p in parameters if self.decays(name)], "weight_decay": l2},
-            {"params": [p for name, p in parameters if not self.decays(name)], "weight_decay": 0.0},
-        ]
+        parameters: dict[bool, list[nn.Parameter]] = {True: [], False: []}
+        for name, parameter in self.named_parameters():
+            parameters[self.decays(name)].append(parameter)
+        return [{"params": parameters[decays], "weight_decay": decays * l2} for decays in (True, False)]
 
     @property
     def device(self) -> torch.device:
@@ -167,8 +155,6 @@ class Recommender(nn.Module):
 
     # --- what their rooms define: a model is the first argument of each ---
 
-    fit = fit
-    recommend = recommend
-    spread = spread
+    fit, recommend, spread = fit, recommend, spread
     save, content, load_weights = storage.save, storage.content, storage.load_weights
     load = classmethod(storage.load_as)

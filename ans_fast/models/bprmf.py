@@ -14,14 +14,14 @@ class BPRMF(Encoded):
     """ "BPR: Bayesian Personalized Ranking from Implicit Feedback" (Rendle et al., UAI 2009).
 
     Args:
-        graph: who clicked what. emb_size: D. training: see Encoded.
+        graph: who clicked what. emb_size: D. options: see Encoded.
     """
 
     name = "BPRMF"
     log_args = ("emb_size", "batch_size")
 
-    def __init__(self, graph: BipartiteGraph, emb_size: int = 64, **training: Any):
-        super().__init__(graph, emb_size, **training)
-        self.encoder = BPRMFEncoder(0, emb_size)
-        self.table = NodeTable(graph, emb_size, ("u_embeddings.weight", "i_embeddings.weight"))
+    def __init__(self, graph: BipartiteGraph, **options: Any):
+        super().__init__(graph, **options)
+        self.encoder = BPRMFEncoder(0, self.emb_size)
+        self.table = NodeTable(graph, self.emb_size, ("u_embeddings.weight", "i_embeddings.weight"))
         self.table.normal(0.01)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from argparse import _ArgumentGroup
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,17 +10,19 @@ import torch
 from torch import Tensor
 
 from ans_fast.errors import UserError
-from ans_fast.flag_types import draws, non_negative, positive_int, size
+from ans_fast.flag_types import Choice, draws, non_negative, positive_int
 from ans_fast.graph import BipartiteGraph
 from ans_fast.models import losses
 from ans_fast.models.ans import ANS
 from ans_fast.models.dot_product import DotProduct
 from ans_fast.models.modes import TOP_K
+from ans_fast.models.shared_options import EMB_SIZE
 from ans_fast.nn.columns import Columns
 from ans_fast.nn.encoders import Encoder
 from ans_fast.nn.gather import products, rows_at
 from ans_fast.nn.hops import Hops, hops_of
 from ans_fast.nn.node_table import NodeTable
+from ans_fast.options import Option
 from ans_fast.sampling import DENS, DNS, MixGCF, Popularity
 from ans_fast.training.batches import Rows
 
@@ -54,59 +55,34 @@ class Encoded(DotProduct):
         graph: who clicked what. emb_size: D. negative_sampling: one of SAMPLINGS.
         n_candidates: M, looked at for each hard negative.
         dens_gamma, dens_warmup: weight of the tasks of DENS; epochs until it is at its hardest.
-        training: see Recommender.
+        options: see Recommender.
     """
 
     table: NodeTable
     encoder: Encoder
 
-    def __init__(
-        self,
-        graph: BipartiteGraph,
-        emb_size: int = 64,
-        negative_sampling: str = "uniform",
-        n_candidates: int = 32,
-        dens_gamma: float = 0.3,
-        dens_warmup: int = 100,
-        **training: Any,
-    ):
-        super().__init__(graph, **training)
-        if negative_sampling == "ANS":
-            raise UserError(f"negative_sampling ANS is a model of its own: ANS(graph, base_model={self.name!r})")
-        if negative_sampling not in SAMPLINGS:
-            raise UserError(f"negative_sampling must be one of {', '.join(SAMPLINGS)}, got {negative_sampling!r}")
-        if negative_sampling != "uniform" and self.mode.labelled:
-            raise UserError(
-                f"negative_sampling {negative_sampling} needs {TOP_K.name} mode: in {self.mode.name} mode nothing is "
-                "drawn"
-            )
-        self.emb_size, self.negative_sampling, self.n_candidates = emb_size, negative_sampling, n_candidates
-        self.dens_gamma, self.dens_warmup = dens_gamma, dens_warmup
-        self.hard: DNS | None = None
-        if negative_sampling == "popularity":
-            self.sampler = Popularity(graph, self.first_item)
-        elif negative_sampling == "DENS":
-            self.hard = DENS(emb_size, dens_gamma, dens_warmup * graph.n_edges)
-        elif negative_sampling != "uniform":
-            self.hard = {"DNS": DNS, "MixGCF": MixGCF}[negative_sampling]()
+    emb_size = EMB_SIZE
+    negative_sampling = Option(Choice(tuple(SAMPLINGS)), "uniform", "how negatives are chosen in TopK mode")
+    n_candidates = Option(draws, 32, "candidates of DNS, MixGCF and DENS for a negative")
+    dens_gamma = Option(non_negative, 0.3, "weight of DENS's tasks for its gates")
+    dens_warmup = Option(positive_int, 100, "epochs until DENS is at its hardest")
 
-    @classmethod
-    def add_arguments(cls, group: _ArgumentGroup) -> None:
-        group.add_argument("--emb_size", type=size, default=64, help="size of the embedding vectors")
-        usual = " ".join(f"--{name} {value}" for name, value in ANS.DEFAULTS.items())
-        group.add_argument(
-            "--negative_sampling",
-            choices=(*SAMPLINGS, "ANS"),
-            default="uniform",
-            help=f"how negatives are chosen in TopK mode; ANS trains the model ANS over {cls.name}, in any mode and by "
-            f"default with {usual}",
-        )
-        group.add_argument(
-            "--n_candidates", type=draws, default=32, help="candidates of DNS, MixGCF and DENS for a negative"
-        )
-        group.add_argument("--dens_gamma", type=non_negative, default=0.3, help="weight of DENS's tasks for its gates")
-        group.add_argument("--dens_warmup", type=positive_int, default=100, help="epochs until DENS is at its hardest")
-        ANS.add_loss_arguments(group)
+    def __init__(self, graph: BipartiteGraph, **options: Any):
+        if options.get("negative_sampling") == ANS.name:
+            raise UserError(f"negative_sampling ANS is a model of its own: ANS(graph, base_model={self.name!r})")
+        super().__init__(graph, **options)
+        sampling = self.negative_sampling
+        if sampling != "uniform" and self.mode.labelled:
+            raise UserError(
+                f"negative_sampling {sampling} needs {TOP_K.name} mode: in {self.mode.name} mode nothing is drawn"
+            )
+        self.hard: DNS | None = None
+        if sampling == "popularity":
+            self.sampler = Popularity(graph, self.first_item)
+        elif sampling == "DENS":
+            self.hard = DENS(self.emb_size, self.dens_gamma, self.dens_warmup * graph.n_edges)
+        elif sampling != "uniform":
+            self.hard = {"DNS": DNS, "MixGCF": MixGCF}[sampling]()
 
     @property
     def captures(self) -> bool:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from argparse import _ArgumentGroup
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ans_fast.flag_types import size
 from ans_fast.graph import BipartiteGraph
 from ans_fast.models.dot_product import pair_scores
 from ans_fast.models.sequential import Sequential, last_items
+from ans_fast.models.shared_options import EMB_SIZE
 from ans_fast.nn.gather import products, rows_at
 from ans_fast.nn.node_table import NodeTable
 from ans_fast.training.batches import Query
@@ -24,26 +23,23 @@ class FPMC(Sequential):
     second vector. A user without history has the first alone.
 
     Args:
-        graph: who clicked what. emb_size: D. history_max: see Sequential. training: see Recommender.
+        graph: who clicked what. emb_size: D. history_max: see Sequential. options: see Recommender.
     """
 
     name = "FPMC"
     log_args = ("emb_size",)
     captures = True
 
-    def __init__(self, graph: BipartiteGraph, emb_size: int = 64, **training: Any):
-        super().__init__(graph, **training)
-        self.emb_size = emb_size
+    emb_size = EMB_SIZE
+
+    def __init__(self, graph: BipartiteGraph, **options: Any):
+        super().__init__(graph, **options)
+        emb_size = self.emb_size
         self.table = NodeTable(graph, emb_size, ("ui_embeddings.weight", "iu_embeddings.weight"))
         self.li_embeddings = nn.Embedding(graph.n_items, emb_size)
         self.il_embeddings = nn.Embedding(graph.n_items, emb_size)
         for parameter in self.parameters():
             nn.init.normal_(parameter, std=0.01)
-
-    @classmethod
-    def add_arguments(cls, group: _ArgumentGroup) -> None:
-        group.add_argument("--emb_size", type=size, default=64, help="size of the embedding vectors")
-        super().add_arguments(group)
 
     def forward(self, users: Tensor, items: Tensor, context: dict[str, Tensor]) -> Tensor:
         both = rows_at(self.table.weight, torch.cat([users[:, None], items + self.graph.n_users], 1))  # [B, 1 + C, D]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from argparse import _ArgumentGroup
 from typing import Any
 
 import torch
@@ -12,8 +11,10 @@ from ans_fast.flag_types import size
 from ans_fast.graph import BipartiteGraph
 from ans_fast.models.dot_product import pair_scores
 from ans_fast.models.sequential import Sequential
+from ans_fast.models.shared_options import EMB_SIZE
 from ans_fast.nn.gather import products, rows_at
 from ans_fast.nn.recurrent import last_states
+from ans_fast.options import Option
 from ans_fast.training.batches import Query
 
 
@@ -25,26 +26,23 @@ class GRU4Rec(Sequential):
 
     Args:
         graph: who clicked what. emb_size: D. hidden_size: of the unit. history_max: see Sequential.
-        training: see Recommender.
+        options: see Recommender.
     """
 
     name = "GRU4Rec"
     log_args = ("emb_size", "hidden_size")
 
-    def __init__(self, graph: BipartiteGraph, emb_size: int = 64, hidden_size: int = 64, **training: Any):
-        super().__init__(graph, **training)
-        self.emb_size, self.hidden_size = emb_size, hidden_size
+    emb_size = EMB_SIZE
+    hidden_size = Option(size, 64, "size of the recurrent unit")
+
+    def __init__(self, graph: BipartiteGraph, **options: Any):
+        super().__init__(graph, **options)
+        emb_size, hidden_size = self.emb_size, self.hidden_size
         self.i_embeddings = nn.Embedding(graph.n_items, emb_size)
         self.rnn = nn.GRU(emb_size, hidden_size, batch_first=True)
         self.out = nn.Linear(hidden_size, emb_size)
         for parameter in (self.i_embeddings.weight, *self.out.parameters()):
             nn.init.normal_(parameter, std=0.01)
-
-    @classmethod
-    def add_arguments(cls, group: _ArgumentGroup) -> None:
-        group.add_argument("--emb_size", type=size, default=64, help="size of the embedding vectors")
-        group.add_argument("--hidden_size", type=size, default=64, help="size of the recurrent unit")
-        super().add_arguments(group)
 
     def forward(self, users: Tensor, items: Tensor, context: dict[str, Tensor]) -> Tensor:
         return products(self.users_now(context), rows_at(self.i_embeddings.weight, items))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from argparse import _ArgumentGroup
 from typing import Any
 
-from ans_fast.flag_types import layers
 from ans_fast.graph import BipartiteGraph
 from ans_fast.models.encoded import Encoded
+from ans_fast.models.shared_options import N_LAYERS
 from ans_fast.nn.encoders import LightGCNEncoder
 from ans_fast.nn.node_table import NodeTable
 
@@ -18,23 +17,17 @@ class LightGCN(Encoded):
     A node's vector is the mean of its embedding and of its n_layers propagated ones.
 
     Args:
-        graph: who clicked what. emb_size: D. n_layers: hops; 0 is matrix factorisation. training: see Encoded.
+        graph: who clicked what. emb_size: D. n_layers: hops; 0 is matrix factorisation. options: see Encoded.
     """
 
     name = "LightGCN"
     log_args = ("emb_size", "n_layers", "batch_size")
 
-    def __init__(self, graph: BipartiteGraph, emb_size: int = 64, n_layers: int = 3, **training: Any):
-        super().__init__(graph, emb_size, **training)
-        self.n_layers = n_layers
-        self.encoder = LightGCNEncoder(n_layers, emb_size)
-        names = ("encoder.embedding_dict.user_emb", "encoder.embedding_dict.item_emb")
-        self.table = NodeTable(graph, emb_size, names)
-        self.table.xavier_uniform()
+    n_layers = N_LAYERS
 
-    @classmethod
-    def add_arguments(cls, group: _ArgumentGroup) -> None:
-        group.add_argument(
-            "--n_layers", type=layers, default=3, help="graph convolution layers; 0 is matrix factorisation"
-        )
-        super().add_arguments(group)
+    def __init__(self, graph: BipartiteGraph, **options: Any):
+        super().__init__(graph, **options)
+        self.encoder = LightGCNEncoder(self.n_layers, self.emb_size)
+        names = ("encoder.embedding_dict.user_emb", "encoder.embedding_dict.item_emb")
+        self.table = NodeTable(graph, self.emb_size, names)
+        self.table.xavier_uniform()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from argparse import _ArgumentGroup
 from typing import Any
 
 import torch
@@ -13,8 +12,10 @@ from ans_fast.flag_types import List, size
 from ans_fast.graph import BipartiteGraph
 from ans_fast.models.base import Recommender
 from ans_fast.models.dot_product import pair_scores
+from ans_fast.models.shared_options import DROPOUT, EMB_SIZE
 from ans_fast.nn.gather import rows_at
 from ans_fast.nn.node_table import NodeTable
+from ans_fast.options import Option
 from ans_fast.training.batches import Query
 
 ALL_ITEMS_ROWS = 16  # users whose hidden layers for all items are held at once
@@ -29,28 +30,20 @@ class NeuMF(Recommender):
 
     Args:
         graph: who clicked what. emb_size: D of each of the two pairs. layers: widths of the perceptron's layers.
-        dropout: after each of these. training: see Recommender.
+        dropout: after each of these. options: see Recommender.
     """
 
     name = "NeuMF"
     log_args = ("emb_size", "layers")
     captures = True
 
-    @property
-    def unshared(self) -> str:
-        """Dropout is drawn layer by layer."""
-        return f"dropout {self.dropout} is drawn for whole batches" if self.dropout else ""
+    emb_size = EMB_SIZE
+    layers = Option(List(size, 16), [64], "widths of the perceptron's layers")
+    dropout = DROPOUT
 
-    def __init__(
-        self,
-        graph: BipartiteGraph,
-        emb_size: int = 64,
-        layers: list[int] | None = None,
-        dropout: float = 0.0,
-        **training: Any,
-    ):
-        super().__init__(graph, **training)
-        self.emb_size, self.layers, self.dropout = emb_size, layers or [64], dropout
+    def __init__(self, graph: BipartiteGraph, **options: Any):
+        super().__init__(graph, **options)
+        emb_size = self.emb_size
         self.mf = NodeTable(graph, emb_size, ("mf_u_embeddings.weight", "mf_i_embeddings.weight"))
         self.mlp_table = NodeTable(graph, emb_size, ("mlp_u_embeddings.weight", "mlp_i_embeddings.weight"))
         widths = [2 * emb_size, *self.layers]
@@ -59,10 +52,10 @@ class NeuMF(Recommender):
         for parameter in self.parameters():
             nn.init.normal_(parameter, std=0.01)
 
-    @classmethod
-    def add_arguments(cls, group: _ArgumentGroup) -> None:
-        group.add_argument("--emb_size", type=size, default=64, help="size of the embedding vectors")
-        group.add_argument("--layers", type=List(size, 16), default=[64], help="widths of the perceptron's layers")
+    @property
+    def unshared(self) -> str:
+        """Dropout is drawn layer by layer."""
+        return f"dropout {self.dropout} is drawn for whole batches" if self.dropout else ""
 
     def forward(self, users: Tensor, items: Tensor, context: dict[str, Tensor]) -> Tensor:
         ids = torch.cat([users[:, None], items + self.graph.n_users], 1)  # [B, 1 + C]

@@ -20,14 +20,14 @@ class POP(Recommender):
     """Everyone gets what was clicked most. There is nothing to train.
 
     Args:
-        graph: who clicked what. training: see Recommender.
+        graph: who clicked what. options: see Recommender.
     """
 
     name = "POP"
     modes = (TOP_K.name, IMPRESSION.name)
 
-    def __init__(self, graph: BipartiteGraph, **training: Any):
-        super().__init__(graph, **training)
+    def __init__(self, graph: BipartiteGraph, **options: Any):
+        super().__init__(graph, **options)
         self.register_buffer("popularity", graph.degrees[graph.n_users :].float())
 
     @classmethod

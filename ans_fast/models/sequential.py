@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from argparse import _ArgumentGroup
 from typing import Any, NoReturn
 
 from torch import Tensor
@@ -10,9 +9,9 @@ from torch import Tensor
 from ans_fast.data import Dataset
 from ans_fast.errors import UserError
 from ans_fast.flag_types import natural
-from ans_fast.graph import BipartiteGraph
 from ans_fast.models.base import Recommender
 from ans_fast.nn.histories import histories
+from ans_fast.options import Option
 from ans_fast.training.batches import Rows
 
 
@@ -20,16 +19,10 @@ class Sequential(Recommender):
     """A model whose rows bring along their `histories`. TopK rows without any history are not trained on.
 
     Args:
-        graph: who clicked what. history_max: L, latest clicks to look at; 0 for all. training: see Recommender.
+        graph: who clicked what. history_max: L, latest clicks to look at; 0 for all. options: see Recommender.
     """
 
-    def __init__(self, graph: BipartiteGraph, history_max: int = 20, **training: Any):
-        super().__init__(graph, **training)
-        self.history_max = history_max
-
-    @classmethod
-    def add_arguments(cls, group: _ArgumentGroup) -> None:
-        group.add_argument("--history_max", type=natural, default=20, help="latest clicks to look at; 0: all")
+    history_max = Option(natural, 20, "latest clicks to look at; 0: all")
 
     def context(self, dataset: Dataset, split: str) -> dict[str, Tensor]:
         return histories(dataset, split, self.history_max)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from argparse import _ArgumentGroup
 from typing import Any
 
 import torch
@@ -11,13 +10,15 @@ from torch import Tensor, nn
 
 from ans_fast.data import Dataset
 from ans_fast.errors import UserError
-from ans_fast.flag_types import Integer, size, text
+from ans_fast.flag_types import Integer, text
 from ans_fast.graph import BipartiteGraph
 from ans_fast.models.dot_product import pair_scores
 from ans_fast.models.sequential import Sequential
+from ans_fast.models.shared_options import EMB_SIZE
 from ans_fast.nn.gather import products, rows_at
 from ans_fast.nn.item_relations import ItemRelations, relation_pairs
 from ans_fast.nn.node_table import NodeTable
+from ans_fast.options import Option
 from ans_fast.training.batches import Query, Rows
 
 PARAMETERS = ("alphas", "pis", "betas", "sigmas", "mus")
@@ -43,26 +44,31 @@ class SLRCPlus(Sequential):
         category_col: the column of item_meta.csv that `from_data` reads the categories from.
         categories: int64 [n_items], by which items share parameters; None: each has its own.
         pairs, kinds: the relations, as `relation_pairs` gives them.
-        training: see Sequential.
+        options: see Sequential.
     """
 
     name = "SLRCPlus"
     log_args = ("emb_size",)
-    log_changes = ("category_col",)
+
+    emb_size = EMB_SIZE
+    time_scalar = Option(Integer(1, 2**53), 60 * 60 * 24 * 100, "unit of intervals, in the data's")
+    category_col = Option(
+        text,
+        "",
+        "column of item_meta.csv, such as i_category: items of one value share the parameters of excitation",
+        names_runs=True,
+    )
 
     def __init__(
         self,
         graph: BipartiteGraph,
-        emb_size: int = 64,
-        time_scalar: int = 60 * 60 * 24 * 100,
-        category_col: str = "",
+        *,
         categories: Tensor | None = None,
         pairs: Tensor | None = None,
         kinds: Tensor | None = None,
-        **training: Any,
+        **options: Any,
     ):
-        super().__init__(graph, **training)
-        self.emb_size, self.time_scalar, self.category_col = emb_size, time_scalar, category_col
+        super().__init__(graph, **options)
         if categories is None:
             categories = torch.arange(graph.n_items)
         if pairs is None or kinds is None:
@@ -70,7 +76,7 @@ class SLRCPlus(Sequential):
             kinds = torch.ones(graph.n_items, 1, dtype=torch.bool)
         self.register_buffer("categories", categories, persistent=False)
         self.relations = ItemRelations(graph.n_items, pairs, kinds)
-        self.table = NodeTable(graph, emb_size, ("u_embeddings.weight", "i_embeddings.weight"))
+        self.table = NodeTable(graph, self.emb_size, ("u_embeddings.weight", "i_embeddings.weight"))
         self.user_bias, self.item_bias = nn.Embedding(graph.n_users, 1), nn.Embedding(graph.n_items, 1)
         n_categories = int(categories.max()) + 1
         for name in PARAMETERS:
@@ -79,29 +85,9 @@ class SLRCPlus(Sequential):
             nn.init.normal_(parameter, std=0.01)
         self.global_alpha = nn.Parameter(torch.zeros(()))
 
-    @property
-    def pairs(self) -> Tensor:
-        """Related pairs of items, see `relation_pairs`."""
-        return self.relations.pairs
-
-    @property
-    def kinds(self) -> Tensor:
-        """By which relations they are related."""
-        return self.relations.kinds
-
-    @classmethod
-    def add_arguments(cls, group: _ArgumentGroup) -> None:
-        group.add_argument("--emb_size", type=size, default=64, help="size of the embedding vectors")
-        group.add_argument(
-            "--time_scalar", type=Integer(1, 2**53), default=8640000, help="unit of intervals, in the data's"
-        )
-        group.add_argument(
-            "--category_col",
-            type=text,
-            default="",
-            help="column of item_meta.csv, such as i_category: items of one value share the parameters of excitation",
-        )
-        super().add_arguments(group)
+    def arguments(self) -> dict[str, Any]:
+        relations = {"pairs": self.relations.pairs, "kinds": self.relations.kinds}
+        return {**super().arguments(), "categories": self.categories, **relations}
 
     @classmethod
     def from_data(cls, dataset: Dataset, graph: BipartiteGraph, **options: Any) -> SLRCPlus:
@@ -117,9 +103,10 @@ class SLRCPlus(Sequential):
         if getattr(rows, "neg_items", None) is not None:
             items = torch.cat([items, torch.tensor(rows.neg_items)], 1)
         parts = Rows(items[:, 0], items, context=context)
-        relations = ItemRelations(dataset.n_items, self.pairs.cpu(), self.kinds.cpu())
+        relations = ItemRelations(dataset.n_items, self.relations.pairs.cpu(), self.relations.kinds.cpu())
         ages = [relations.ages(part.items, part.context) for part in _chunks(parts)]
-        return {**context, AGES: torch.cat(ages) if ages else torch.zeros(0, items.shape[1], self.kinds.shape[1])}
+        none = torch.zeros(0, items.shape[1], relations.kinds.shape[1])
+        return {**context, AGES: torch.cat([none, *ages])}
 
     def forward(self, users: Tensor, items: Tensor, context: dict[str, Tensor]) -> Tensor:
         ids = torch.cat([users[:, None], items + self.graph.n_users], 1)  # [B, 1 + C]

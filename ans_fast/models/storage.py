@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,16 +18,6 @@ if TYPE_CHECKING:
     from ans_fast.models.base import Recommender
 
 
-def option_names(kind: type[Recommender]) -> list[str]:
-    """The arguments of a model's __init__, its bases' included, but for self and graph."""
-    names: dict[str, None] = {}
-    for part in kind.__mro__:
-        if part.__module__.startswith("ans_fast.") and "__init__" in vars(part):
-            parameters = inspect.signature(part.__init__).parameters.values()
-            names |= dict.fromkeys(p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
-    return [name for name in names if name not in ("self", "graph")]
-
-
 def save(model: Recommender, path: str | Path) -> None:
     """Writes weights, options and graph into one file, atomically; `load` reads it."""
     save_tensors(Path(path), model.content())
@@ -40,7 +29,7 @@ def content(model: Recommender, weights: dict[str, Tensor] | None = None) -> dic
     graph, end = model.graph, model.graph.n_edges
     return {
         "model": model.name,
-        "options": {**{name: getattr(model, name) for name in option_names(type(model))}, "mode": model.mode.name},
+        "options": model.arguments(),
         "graph": {
             "n_users": graph.n_users,
             "n_items": graph.n_items,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
 from ans_fast.data import Dataset
 from ans_fast.distributed import Processes
+from ans_fast.runner.settings import Settings
 from ans_fast.training.checkpoint import Checkpoint
 
 NOT_SHAPING = {  # flags that do not shape the weights
@@ -17,15 +17,15 @@ NOT_SHAPING = {  # flags that do not shape the weights
 }  # fmt: skip
 
 
-def make_checkpoint(path: Path, args: Namespace, dataset: Dataset, group: Processes) -> Checkpoint:
+def make_checkpoint(path: Path, settings: Settings, dataset: Dataset, group: Processes) -> Checkpoint:
     """The checkpoint of a run with these flags on these data."""
-    return Checkpoint(path, data_facts(dataset), shaping_flags(args), group)
+    return Checkpoint(path, data_facts(dataset), shaping_flags(settings), group)
 
 
-def shaping_flags(args: Namespace) -> dict[str, Any]:
+def shaping_flags(settings: Settings) -> dict[str, Any]:
     """The flags that shape the weights, with their values."""
     plain = (str, int, float)
-    return {k: v for k, v in sorted(vars(args).items()) if k not in NOT_SHAPING and isinstance(v, plain)}
+    return {k: v for k, v in sorted(settings.flags.items()) if k not in NOT_SHAPING and isinstance(v, plain)}
 
 
 def data_facts(dataset: Dataset) -> dict[str, Any]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from argparse import Namespace
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ans_fast.models.ans import ANS
+from ans_fast import flag_types
+from ans_fast.models.ans import ANS, LossOptions
 from ans_fast.models.base import Recommender
 from ans_fast.models.encoded import SAMPLINGS, Encoded
-from ans_fast.models.storage import option_names
+from ans_fast.options import Option
 
 
 @dataclass(frozen=True)
@@ -21,27 +22,39 @@ class Choice:
     model: type[Recommender]
 
     @classmethod
-    def of(cls, named: type[Recommender], args: Namespace) -> Choice:
+    def of(cls, named: type[Recommender], flags: Mapping[str, Any]) -> Choice:
         """The choice of all flags."""
-        over = issubclass(named, Encoded) and args.negative_sampling == ANS.name
+        over = issubclass(named, Encoded) and flags["negative_sampling"] == ANS.name
         return cls(named, ANS if over else named)
 
-    def options(self, args: Namespace) -> dict[str, Any]:
+    def options(self, flags: Mapping[str, Any], mode: str) -> dict[str, Any]:
         """The model's arguments that flags give."""
-        given = {name: getattr(args, name) for name in option_names(self.model) if hasattr(args, name)}
-        given["mode"] = args.mode.name
-        return given if self.model is self.named else {**given, "base_model": self.named.name}
+        given = {name: flags[name] for name in ("loss_n", *self.model.options()) if name in flags}
+        base = {} if self.model is self.named else {"base_model": self.named.name}
+        return {"mode": mode, **given, **base}
 
-    def log_flags(self, args: Namespace) -> tuple[str, ...]:
+    def log_flags(self, flags: Mapping[str, Any], changed: tuple[str, ...]) -> tuple[str, ...]:
         """The flags whose values the log's name holds: runs that differ in them have files of their own."""
-        names = _log_flags(self.named, args)
-        sampling = getattr(args, "negative_sampling", "uniform")
+
+        def of(model: type[Recommender]) -> tuple[str, ...]:
+            own = (name for name, option in model.options().items() if option.names_runs and name in changed)
+            return (*model.log_args, *own)
+
+        sampling = flags.get("negative_sampling", "uniform")
         if sampling == "uniform":
-            return names  # as ReChorus has them
-        own = SAMPLINGS[sampling] if self.model is self.named else _log_flags(self.model, args)
-        own = [name for name in own if hasattr(args, name)]  # all but n_layers of ANS over BPRMF
-        return tuple(dict.fromkeys((*names, "negative_sampling", *own)))
+            return of(self.named)  # as ReChorus has them
+        own = SAMPLINGS[sampling] if self.model is self.named else of(self.model)
+        own = [name for name in own if name in flags]  # all but n_layers of ANS over BPRMF
+        return tuple(dict.fromkeys((*of(self.named), "negative_sampling", *own)))
 
 
-def _log_flags(model: type[Recommender], args: Namespace) -> tuple[str, ...]:
-    return (*model.log_args, *(name for name in model.log_changes if name in args.changed))
+def model_flags(named: type[Recommender]) -> dict[str, Option[Any]]:
+    """The options of a model that are flags, with those of ANS where --negative_sampling may choose that."""
+    flags = {name: option for name, option in named.options().items() if option.help}
+    if issubclass(named, Encoded):
+        usual = " ".join(f"--{name} {value}" for name, value in ANS.DEFAULTS.items())
+        own = named.negative_sampling
+        told = f"{own.help}; ANS trains the model ANS over {named.name}, in any mode and by default with {usual}"
+        flags["negative_sampling"] = own.but(kind=flag_types.Choice((*SAMPLINGS, ANS.name)), help=told)
+        flags |= LossOptions.options()
+    return flags

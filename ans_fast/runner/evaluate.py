@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
@@ -15,6 +14,7 @@ from ans_fast.data import Dataset, Events, ImpressionLists, Labelled
 from ans_fast.distributed import ALONE, Processes
 from ans_fast.models.base import Recommender
 from ans_fast.runner import metrics as m
+from ans_fast.runner.settings import Settings
 from ans_fast.training.batches import Query, Rows, batches
 
 SCORE_BYTES = {"cpu": 16 << 20}  # scores of all items at once: more than about this leaves the cache, and the heap
@@ -22,21 +22,21 @@ SCORE_BYTES_ELSEWHERE = 256 << 20  # where small batches cost launches
 
 
 def make_evaluator(
-    model: Recommender, dataset: Dataset, split: str, args: Namespace, group: Processes = ALONE
+    model: Recommender, dataset: Dataset, split: str, settings: Settings, group: Processes = ALONE
 ) -> Evaluator:
     """The evaluator of "dev" or "test" in the data set's mode and, in TopK mode, by --rank_by and --test_all."""
     part = getattr(dataset, split)
     rows = Rows(**{**vars(Rows.of_split(part)), "context": model.context(dataset, split)}).to(model.device)
     if isinstance(part, Labelled):
-        return ClickEvaluator(model, rows, args.eval_batch_size, group)
+        return ClickEvaluator(model, rows, settings.eval_batch_size, group)
     if isinstance(part, ImpressionLists):
-        return ListEvaluator(model, rows, args.eval_batch_size, group)
-    row_by_row = args.test_all or rows.neg_items is not None or dataset.description.rank == "row"
-    if args.rank_by == "user" or (args.rank_by == "auto" and not row_by_row):
-        return UserEvaluator(model, rows, args.eval_batch_size, group, dataset, split)
-    if args.test_all or rows.neg_items is None:
-        return RowEvaluator(model, rows, args.eval_batch_size, group, dataset)
-    return CandidatesEvaluator(model, rows, args.eval_batch_size, group)
+        return ListEvaluator(model, rows, settings.eval_batch_size, group)
+    row_by_row = settings.test_all or rows.neg_items is not None or dataset.description.rank == "row"
+    if settings.rank_by == "user" or (settings.rank_by == "auto" and not row_by_row):
+        return UserEvaluator(model, rows, settings.eval_batch_size, group, dataset, split)
+    if settings.test_all or rows.neg_items is None:
+        return RowEvaluator(model, rows, settings.eval_batch_size, group, dataset)
+    return CandidatesEvaluator(model, rows, settings.eval_batch_size, group)
 
 
 class Evaluator:

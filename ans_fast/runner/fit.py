@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import sys
-from argparse import Namespace
 from collections.abc import Callable
 from time import perf_counter
 from typing import Any
@@ -18,6 +17,7 @@ from ans_fast.nn.held_state import gather_state, own_state
 from ans_fast.runner.evaluate import Evaluator
 from ans_fast.runner.history import History
 from ans_fast.runner.metrics import format_metrics
+from ans_fast.runner.settings import Settings
 from ans_fast.training.batches import Rows
 from ans_fast.training.checkpoint import Checkpoint, reading
 from ans_fast.training.choose import make_step
@@ -38,20 +38,20 @@ class Training:
         rows: Rows,
         dev: Evaluator,
         test: Evaluator,
-        args: Namespace,
+        settings: Settings,
         checkpoint: Checkpoint | None,
         on_epoch: OnEpoch | None = None,
         group: Processes = ALONE,
     ):
-        self.model, self.rows, self.dev, self.test, self.args = model, rows, dev, test, args
+        self.model, self.rows, self.dev, self.test, self.settings = model, rows, dev, test, settings
         self.checkpoint, self.on_epoch, self.group = checkpoint, on_epoch, group
-        self.optimizer = make_optimizer(model, args.optimizer, args.lr, args.l2)
-        self.step = make_step(model, self.optimizer, group, bool(args.capture))
-        self.history = History(args.main_metric)
+        self.optimizer = make_optimizer(model, settings.optimizer, settings.lr, settings.l2)
+        self.step = make_step(model, self.optimizer, group, bool(settings.capture))
+        self.history = History(settings.main_metric)
         self.best: dict[str, Tensor] = {}
         self.interrupted = self._warned = False
         self._saved = 0  # epochs that the checkpoint holds
-        self._ks = [args.main_k] if args.main_k else []
+        self._ks = [settings.main_k] if settings.main_k else []
 
     def resume(self) -> None:
         """Goes on from the checkpoint, which there must be."""
@@ -60,7 +60,7 @@ class Training:
         with reading(path):
             self.best = own_state(self.model, content["best"], path, "best")
             self.history = History.from_dict(content["history"])
-        self.history.main_metric = self.args.main_metric
+        self.history.main_metric = self.settings.main_metric
         self.history.values()
         self._saved = len(self.history)
         logging.info("Resume after epoch %d from %s", self._saved, path)
@@ -73,7 +73,7 @@ class Training:
         loss is not finite."""
         began, before = perf_counter(), self.history.total_seconds
         try:
-            while len(self.history) < self.args.epoch and not self._stopped():
+            while len(self.history) < self.settings.epoch and not self._stopped():
                 self._epoch(len(self.history) + 1)
                 self.history.total_seconds = before + perf_counter() - began
                 if self.checkpoint and self.checkpoint.due():
@@ -87,7 +87,7 @@ class Training:
             self._save()
 
     def _stopped(self) -> bool:
-        if not self.history.should_stop(self.args.early_stop):
+        if not self.history.should_stop(self.settings.early_stop):
             return False
         logging.info("Early stop at %d based on dev result.", len(self.history))
         return True
@@ -102,10 +102,10 @@ class Training:
         loss = self._train(epoch)
         trained = perf_counter()
         state = self.model.precompute()
-        result = self.group.of_leader(self.dev.evaluate(state, self.args.metrics, self._ks))
+        result = self.group.of_leader(self.dev.evaluate(state, self.settings.metrics, self._ks))
         results, tested = {"dev": result}, ""
-        if self.args.test_epoch > 0 and (epoch - 1) % self.args.test_epoch == 0:
-            results["test"] = self.test.evaluate(state, self.args.metrics, self._ks)
+        if self.settings.test_epoch > 0 and (epoch - 1) % self.settings.test_epoch == 0:
+            results["test"] = self.test.evaluate(state, self.settings.metrics, self._ks)
             self.history.test[str(epoch)] = results["test"]
             tested = f" test=({format_metrics(results['test'])})"
         evaluated = perf_counter()
@@ -123,15 +123,15 @@ class Training:
             evaluated - trained,
             " *" if is_best else "",
         )
-        if self.args.check_epoch and epoch % self.args.check_epoch == 0:
+        if self.settings.check_epoch and epoch % self.settings.check_epoch == 0:
             self._warn_of_collapse(epoch, state)
         if self.on_epoch:
             self.on_epoch(epoch, loss, results)
 
     def _train(self, epoch: int) -> float:
-        bar = _bar(epoch, -(-len(self.rows) // self.args.batch_size), self.group)
+        bar = _bar(epoch, -(-len(self.rows) // self.settings.batch_size), self.group)
         try:
-            return train_epoch(self.step, self.rows, self.args.batch_size, bar.update if bar else _nothing)
+            return train_epoch(self.step, self.rows, self.settings.batch_size, bar.update if bar else _nothing)
         except NotFinite as error:
             told = "no checkpoint was written before"
             if self._saved:

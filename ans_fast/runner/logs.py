@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import logging
 import os
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from ans_fast.errors import UserError, reason
 from ans_fast.files import check_outputs, output_file
+from ans_fast.runner.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -26,16 +26,16 @@ class Paths:
     curves: Path | None
 
     @classmethod
-    def of(cls, args: argparse.Namespace) -> Paths:
+    def of(cls, settings: Settings) -> Paths:
         """ReChorus's places, relative to the working directory, unless --log_file and --model_path say otherwise."""
-        full_name, name = args.model_name + args.model_mode, run_name(args)
-        log = Path(args.log_file or f"../log/{full_name}/{name}.txt")
-        weights = Path(args.model_path or f"../model/{full_name}/{name}.pt")
+        full_name, name = settings.model_name + settings.model_mode, run_name(settings)
+        log = Path(settings.log_file or f"../log/{full_name}/{name}.txt")
+        weights = Path(settings.model_path or f"../model/{full_name}/{name}.pt")
         folder = log.parent / log.name.removesuffix(".txt")
         if folder == log:
             folder = log.parent / f"{log.name}.d"
         checkpoint = weights.parent / f"{weights.name.removesuffix('.pt')}.resume.pt"
-        curves = Path(args.tensorboard, folder.name) if args.tensorboard else None
+        curves = Path(settings.tensorboard, folder.name) if settings.tensorboard else None
         return cls(log, weights, checkpoint, folder, curves)
 
     @property
@@ -48,28 +48,28 @@ class Paths:
         """The picture of --plot."""
         return self.folder / "curves.png"
 
-    def predictions(self, args: argparse.Namespace, split: str) -> Path:
+    def predictions(self, settings: Settings, split: str) -> Path:
         """A split's predictions, by ReChorus's name."""
-        return self.folder / f"rec-{args.model_name}{args.model_mode}-{split}.csv"
+        return self.folder / f"rec-{settings.model_name}{settings.model_mode}-{split}.csv"
 
-    def check_outputs(self, args: argparse.Namespace) -> None:
+    def check_outputs(self, settings: Settings) -> None:
         """Makes the folders and raises UserError unless all that the run will write can be written."""
         output_file(self.log)
-        paths = [self.weights, self.checkpoint] if args.train else []
+        paths = [self.weights, self.checkpoint] if settings.train else []
         paths.append(self.results)
-        if args.save_final_results:
-            paths += [self.predictions(args, split) for split in ("dev", "test")]
-        if args.plot:
+        if settings.save_final_results:
+            paths += [self.predictions(settings, split) for split in ("dev", "test")]
+        if settings.plot:
             paths.append(self.drawing)
         if self.curves:
             paths.append(self.curves / "events")
         check_outputs(paths)
 
 
-def run_name(args: argparse.Namespace) -> str:
+def run_name(settings: Settings) -> str:
     """`{model}{mode}__{dataset}__{seed}__lr={lr}__l2={l2}__…`, as ReChorus names it; what it lacks follows."""
-    parts = [args.model_name + args.model_mode, args.dataset, str(args.random_seed)]
-    parts += [f"{name}={getattr(args, name)}" for name in ("lr", "l2", *args.log_flags)]
+    parts = [settings.model_name + settings.model_mode, settings.dataset, str(settings.random_seed)]
+    parts += [f"{name}={settings.flags[name]}" for name in ("lr", "l2", *settings.log_flags)]
     return "__".join(parts).replace(" ", "__").replace("/", "_")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from argparse import Namespace
 from collections.abc import Sequence
 from datetime import datetime
 from time import perf_counter
@@ -29,6 +28,7 @@ from ans_fast.runner.memory import check_memory
 from ans_fast.runner.metrics import format_metrics
 from ans_fast.runner.predictions import Names, write_predictions
 from ans_fast.runner.results import draw_curves, require_matplotlib, write_results
+from ans_fast.runner.settings import Settings
 from ans_fast.runner.setup import device_of, model_and_rows
 from ans_fast.tensor_files import load_tensors, save_tensors
 from ans_fast.training.checkpoint import check_data
@@ -49,39 +49,39 @@ def run(argv: Sequence[str]) -> int:
 def run_in(group: Processes, argv: Sequence[str]) -> int:
     """As `run`, in a group that this process has joined."""
     began = perf_counter()
-    args = arguments.parse(argv)
-    if args.plot:
+    settings = arguments.parse(argv)
+    if settings.plot:
         require_matplotlib()
-    paths = Paths.of(args)
+    paths = Paths.of(settings)
     curves = Curves(paths.curves if group.leads else None)
-    device = device_of(args, group)
+    device = device_of(settings, group)
     group.use(device)
     distributed.use_share_of_cores(group)
-    torch.manual_seed(args.random_seed)
-    dataset = _load(args, group)
-    group.agree({**arguments.common(args), "data": dataset.fingerprint})
-    check_memory(args, dataset, device, group)
+    torch.manual_seed(settings.random_seed)
+    dataset = _load(settings, group)
+    group.agree({**arguments.common(settings), "data": dataset.fingerprint})
+    check_memory(settings, dataset, device, group)
     if group.leads:
-        paths.check_outputs(args)
-    with Log(paths.log, args.verbose) if group.leads else Silence() as log:
-        status = _train_and_evaluate(args, paths, dataset, device, curves, group, began)
+        paths.check_outputs(settings)
+    with Log(paths.log, settings.verbose) if group.leads else Silence() as log:
+        status = _train_and_evaluate(settings, paths, dataset, device, curves, group, began)
         log.check()
     return status
 
 
-def _load(args: Namespace, group: Processes) -> Dataset:
+def _load(settings: Settings, group: Processes) -> Dataset:
     """The data: the leader reads first, and leaves a cache to the others."""
     if not group.leads:
         group.wait()
-    regenerate = bool(args.regenerate) and group.leads
-    dataset = load(args.path, args.dataset, regenerate=regenerate, **arguments.data_options(args))
+    regenerate = bool(settings.regenerate) and group.leads
+    dataset = load(settings.path, settings.dataset, regenerate=regenerate, **settings.data_options())
     if group.leads:
         group.wait()
     return dataset
 
 
 def _train_and_evaluate(
-    args: Namespace,
+    settings: Settings,
     paths: Paths,
     dataset: Dataset,
     device: torch.device,
@@ -89,28 +89,29 @@ def _train_and_evaluate(
     group: Processes,
     began: float,
 ) -> int:
-    _log_start(args)
+    _log_start(settings)
     for remark in dataset.remarks:
         logging.info(remark)
     names = Names.of(dataset)
-    model, rows = model_and_rows(args, dataset, device, group)
-    evaluators = {split: make_evaluator(model, dataset, split, args, group) for split in ("dev", "test")}
+    model, rows = model_and_rows(settings, dataset, device, group)
+    evaluators = {split: make_evaluator(model, dataset, split, settings, group) for split in ("dev", "test")}
     logging.info("#params: %d", n_parameters(model))
-    logging.info(summary.training_table(model, dataset, rows, args, group))
+    logging.info(summary.training_table(model, dataset, rows, settings, group))
     if evaluators["test"].ranks:
         logging.info("Ranked: %s", evaluators["test"].ranks)
 
-    checkpoint = make_checkpoint(paths.checkpoint, args, dataset, group)
-    training = Training(model, rows, evaluators["dev"], evaluators["test"], args, checkpoint, curves.add, group)
-    _before(training, evaluators["test"], args, paths)
+    checkpoint = make_checkpoint(paths.checkpoint, settings, dataset, group)
+    training = Training(model, rows, evaluators["dev"], evaluators["test"], settings, checkpoint, curves.add, group)
+    _before(training, evaluators["test"], settings, paths)
     seconds = {"start": perf_counter() - began}
-    if args.train and any(p.requires_grad for p in model.parameters()):
+    if settings.train and any(p.requires_grad for p in model.parameters()):
         training.run()
         if not len(training.history):
-            logging.info("Interrupted before the first epoch ended: nothing to evaluate" if args.epoch else "No epochs")
+            told = "Interrupted before the first epoch ended: nothing to evaluate" if settings.epoch else "No epochs"
+            logging.info(told)
             return 130 if training.interrupted else 0
         _take_best(training, paths)
-    results = _after(model, evaluators, args, paths, names)
+    results = _after(model, evaluators, settings, paths, names)
     seconds["total"] = perf_counter() - began
     curves.close(results, training.history.best_epoch)
     facts = {
@@ -119,32 +120,32 @@ def _train_and_evaluate(
         "backend": summary.backend_name(device),
     }
     if group.leads:
-        write_results(paths.results, args, training.history, results, seconds, facts)
-    if args.plot and group.leads:
+        write_results(paths.results, settings, training.history, results, seconds, facts)
+    if settings.plot and group.leads:
         draw_curves(paths.drawing, training.history, paths.folder.name)
     logging.info("%s%s END: %s %s", os.linesep, "-" * 45, _now(), "-" * 45)
     return 130 if training.interrupted else 0
 
 
-def _log_start(args: Namespace) -> None:
+def _log_start(settings: Settings) -> None:
     logging.info("%s BEGIN: %s %s", "-" * 45, _now(), "-" * 45)
-    logging.info(summary.arguments_table(args))
-    if args.idle:
-        logging.info("Without effect here: %s", ", ".join(f"--{name}" for name in args.idle))
+    logging.info(summary.arguments_table(settings))
+    if settings.idle:
+        logging.info("Without effect here: %s", ", ".join(f"--{name}" for name in settings.idle))
 
 
-def _before(training: Training, test: Evaluator, args: Namespace, paths: Paths) -> None:
+def _before(training: Training, test: Evaluator, settings: Settings, paths: Paths) -> None:
     """Evaluates the untrained model, then takes over what is to be continued."""
     model = training.model
     state = model.precompute()
     training.history.first_spread = model.spread(state)
-    logging.info("Test Before Training: (%s)", format_metrics(test.evaluate(state, args.metrics, args.ks)))
-    if not args.load:
+    logging.info("Test Before Training: (%s)", format_metrics(test.evaluate(state, settings.metrics, settings.ks)))
+    if not settings.load:
         return
-    if args.train and paths.checkpoint.exists():
+    if settings.train and paths.checkpoint.exists():
         training.resume()
         return
-    if args.train and not paths.weights.exists():
+    if settings.train and not paths.weights.exists():
         logging.info("Nothing to load: neither %s nor %s exists; starts anew", paths.checkpoint, paths.weights)
         return
     content = load_tensors(paths.weights)
@@ -166,19 +167,19 @@ def _take_best(training: Training, paths: Paths) -> None:
 
 
 def _after(
-    model: Recommender, evaluators: dict[str, Evaluator], args: Namespace, paths: Paths, names: Names
+    model: Recommender, evaluators: dict[str, Evaluator], settings: Settings, paths: Paths, names: Names
 ) -> dict[str, Any]:
     """Logs and writes the final results on dev and test."""
     state = model.precompute()
     results = {}
     for split, evaluator in evaluators.items():
-        results[split] = evaluator.evaluate(state, args.metrics, args.ks)
+        results[split] = evaluator.evaluate(state, settings.metrics, settings.ks)
         logging.info("%s%-4s After Training: (%s)", os.linesep, split.capitalize(), format_metrics(results[split]))
     logging.info(summary.result_table(results))
-    if args.save_final_results:
+    if settings.save_final_results:
         for split, evaluator in evaluators.items():
-            path = paths.predictions(args, split)
-            write_predictions(path, evaluator, state, args.sep, names)
+            path = paths.predictions(settings, split)
+            write_predictions(path, evaluator, state, settings.sep, names)
             logging.info("Saved %s predictions to %s", split, path)
     return results
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from argparse import Namespace
 from pathlib import Path
 
 import torch
@@ -11,17 +10,19 @@ import torch
 from ans_fast.data import Dataset
 from ans_fast.distributed import ALONE, Processes
 from ans_fast.errors import UserError
+from ans_fast.models.ans import ANS
 from ans_fast.models.encoded import SAMPLINGS
+from ans_fast.runner.settings import Settings
 
 COPIES = 4  # of a table in training with Adam: weights, gradients, two moments
 LIMIT = Path("/sys/fs/cgroup/memory.max")  # of a container
 
 
-def check_memory(args: Namespace, dataset: Dataset, device: torch.device, group: Processes = ALONE) -> None:
+def check_memory(settings: Settings, dataset: Dataset, device: torch.device, group: Processes = ALONE) -> None:
     """Raises UserError, which names the flags, where the least that a run must hold at once is more than the device
     has. What is counted are the tables that flags can make huge: a run that passes may need more."""
     sharing = group.local_size if device.type == "cpu" else 1
-    parts = {flags: sharing * bytes_ for flags, bytes_ in least_bytes(args, dataset, group).items()}
+    parts = {flags: sharing * bytes_ for flags, bytes_ in least_bytes(settings, dataset, group).items()}
     total, have = sum(parts.values()), memory_of(device)
     if total > have:
         flags, most = max(parts.items(), key=lambda part: part[1])
@@ -31,18 +32,19 @@ def check_memory(args: Namespace, dataset: Dataset, device: torch.device, group:
         )
 
 
-def least_bytes(args: Namespace, dataset: Dataset, group: Processes = ALONE) -> dict[str, int]:
+def least_bytes(settings: Settings, dataset: Dataset, group: Processes = ALONE) -> dict[str, int]:
     """The least bytes that hold a process's part of a model's table of nodes, its hops for ranking, and a batch's
     candidates, by the flags that set them."""
-    held = group.size if args.model.by_columns(**args.options) else 1
-    nodes, size = dataset.n_users + dataset.n_items, getattr(args, "emb_size", 0) // held
-    sampling = getattr(args, "negative_sampling", "uniform")
-    parts = {"--emb_size": 4 * nodes * size * (COPIES if args.train else 1)}
-    if args.model_name == "ANS" and args.base_model != "BPRMF" and args.predict_with == "hops":
-        parts["--emb_size and --n_layers"] = 4 * nodes * size * (args.n_layers + 1)
-    if args.train and not args.mode.rows.labelled:
-        drawn = args.num_neg * (args.n_candidates if "n_candidates" in SAMPLINGS.get(sampling, ()) else 1)
-        parts["--batch_size, --num_neg and --n_candidates"] = 8 * min(args.batch_size, len(dataset.train)) * drawn
+    options = settings.model_options
+    held = group.size if settings.model.by_columns(**options) else 1
+    nodes, size = dataset.n_users + dataset.n_items, options.get("emb_size", 0) // held
+    parts = {"--emb_size": 4 * nodes * size * (COPIES if settings.train else 1)}
+    if settings.model is ANS and options["base_model"] != "BPRMF" and options["predict_with"] == "hops":
+        parts["--emb_size and --n_layers"] = 4 * nodes * size * (options["n_layers"] + 1)
+    if settings.train and not settings.mode.rows.labelled:
+        looked_at = SAMPLINGS[options.get("negative_sampling", "uniform")]
+        drawn = options["num_neg"] * (options["n_candidates"] if "n_candidates" in looked_at else 1)
+        parts["--batch_size, --num_neg and --n_candidates"] = 8 * min(settings.batch_size, len(dataset.train)) * drawn
     return parts
 
 

@@ -1,11 +1,39 @@
-"""What a mode is to the command line."""
+"""What a mode is to the command line: its flags and its metrics."""
 
 from __future__ import annotations
 
+import argparse
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from ans_fast.flag_types import Choice, List, Name, positive_int, text
 from ans_fast.models import modes
-from ans_fast.runner.metrics import CLICK, RANKING
+from ans_fast.options import Option, Options
+from ans_fast.runner.metrics import CLICK, RANKING, Metric
+
+LIST_LIMITS = ("train_max_pos_item", "train_max_neg_item", "test_max_pos_item", "test_max_neg_item")
+
+
+class ListData(Options):
+    """How rows become lists."""
+
+    impression_idkey = Option(text, "time", "column whose equal values make one list of a user")
+    train_max_pos_item = Option(positive_int, 20, "clicked items of a train list to keep")
+    train_max_neg_item = Option(positive_int, 20, "other items of a train list to keep")
+    test_max_pos_item = Option(positive_int, 20, "clicked items of a test list to keep")
+    test_max_neg_item = Option(positive_int, 20, "other items of a test list to keep")
+
+
+class ClickRanking(Options):
+    """What is ranked where rows are clicks."""
+
+    rank_by = Option(
+        Choice(("auto", "user", "row")),
+        "auto",
+        "user: each user's items of dev or test together among all items but earlier clicks; row: each row "
+        "by itself, as ReChorus does; auto: by the data set's description, and row with neg_items or --test_all 1",
+    )
 
 
 @dataclass(frozen=True)
@@ -22,6 +50,48 @@ class RunMode:
     @property
     def name(self) -> str:
         return self.rows.name
+
+    def data_flags(self) -> Mapping[str, Option[Any]]:
+        """The flags that say how rows are read."""
+        return ListData.options() if self.rows.listed else {}
+
+    def metric_flags(self) -> dict[str, Option[Any]]:
+        """The flags that say what is measured."""
+        ks = Option(List(positive_int), "5,10,20,50", "cut-offs of the metrics")
+        return {
+            "metric": Option(List(Name(self.metrics)), self.usual_metrics, f"of {', '.join(self.metrics)}"),
+            "topk": ks if self.cut_offs else Option(text, "", argparse.SUPPRESS),
+            "main_metric": Option(
+                Metric(self.metrics), None, "what decides on dev; default the first metric at the first cut-off"
+            ),
+        }
+
+    def row_flags(self) -> Mapping[str, Option[Any]]:
+        """The flags that say what is ranked, or learned from labels."""
+        if not self.rows.labelled:
+            return ClickRanking.options()
+        names = self.rows.losses
+        return {"loss_n": Option(Choice(names), names[0], f"of {', '.join(names)}", metavar="LOSS")}
+
+    def data_options(self, flags: Mapping[str, Any]) -> dict[str, Any]:
+        """See `Settings.data_options`."""
+        options = {"mode": self.name, "sep": flags["sep"]}
+        if self.rows.listed:
+            options |= {"impression_key": flags["impression_idkey"], **{name: flags[name] for name in LIST_LIMITS}}
+        return options
+
+    def measured(self, flags: Mapping[str, Any]) -> dict[str, Any]:
+        """metrics and ks to measure, main_metric with its cut-off main_k."""
+        main, names = flags["main_metric"], flags["metric"]
+        if main is None:
+            main = f"{names[0]}@{flags['topk'][0]}" if self.cut_offs else names[0]
+        base, _, k = main.partition("@")
+        return {
+            "metrics": tuple(dict.fromkeys([*names, base, *self.always_shown])),
+            "ks": tuple(sorted(set(flags["topk"]))) if self.cut_offs else (),
+            "main_metric": main,
+            "main_k": int(k) if k else None,
+        }
 
 
 RUN_MODES = {

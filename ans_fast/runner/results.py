@@ -6,7 +6,6 @@ import json
 import math
 import os
 import platform
-from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +15,12 @@ import ans_fast
 from ans_fast.errors import UserError
 from ans_fast.files import write_atomically
 from ans_fast.runner.history import History
+from ans_fast.runner.settings import Settings
 
 
 def write_results(
     path: Path,
-    args: Namespace,
+    settings: Settings,
     history: History,
     results: dict[str, dict[str, float]],
     seconds: dict[str, float],
@@ -29,10 +29,10 @@ def write_results(
     """Every figure, flag, version and duration of a run; NaN and infinities become null."""
     best = history.best_epoch
     content = {
-        "model": args.model_name,
-        "mode": args.mode.name,
-        "dataset": args.dataset,
-        "main_metric": args.main_metric,
+        "model": settings.model_name,
+        "mode": settings.mode.name,
+        "dataset": settings.dataset,
+        "main_metric": settings.main_metric,
         "best_epoch": best or None,
         "results": results,
         "epochs": [
@@ -46,7 +46,7 @@ def write_results(
             }
             for i, (loss, dev, s) in enumerate(zip(history.losses, history.dev, history.seconds, strict=True), 1)
         ],
-        "flags": flags_of(args),
+        "flags": flags_of(settings),
         "seconds": {**seconds, "training": history.total_seconds},
         **facts,
         "versions": {
@@ -60,9 +60,9 @@ def write_results(
     write_atomically(path, (json.dumps(_finite(content), indent=2, default=str) + "\n").encode())
 
 
-def flags_of(args: Namespace) -> dict[str, Any]:
+def flags_of(settings: Settings) -> dict[str, Any]:
     """The flags and their values, as results.json holds them."""
-    return {name: value for name, value in sorted(vars(args).items()) if isinstance(value, str | int | float | list)}
+    return {name: value for name, value in sorted(settings.flags.items()) if value is not None}
 
 
 def _finite(value: Any) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from argparse import Namespace
 from contextlib import nullcontext
 
 import torch
@@ -15,14 +14,15 @@ from ans_fast.errors import UserError
 from ans_fast.models.base import Recommender
 from ans_fast.nn.columns import in_columns
 from ans_fast.runner import summary
+from ans_fast.runner.settings import Settings
 from ans_fast.training.batches import Rows
 
 
-def device_of(args: Namespace, group: Processes = ALONE) -> torch.device:
+def device_of(settings: Settings, group: Processes = ALONE) -> torch.device:
     """The CPU, or the GPU that is this process's among those that --gpu names, under torchrun by default all."""
-    if "gpu" in args.changed or not distributed.launched():
-        os.environ["CUDA_VISIBLE_DEVICES"] = args.gpu
-    if args.gpu == "" or not torch.cuda.is_available():
+    if "gpu" in settings.changed or not distributed.launched():
+        os.environ["CUDA_VISIBLE_DEVICES"] = settings.gpu
+    if settings.gpu == "" or not torch.cuda.is_available():
         return torch.device("cpu")
     if not summary.use_reference():
         try:
@@ -39,14 +39,14 @@ def device_of(args: Namespace, group: Processes = ALONE) -> torch.device:
 
 
 def model_and_rows(
-    args: Namespace, dataset: Dataset, device: torch.device, group: Processes = ALONE
+    settings: Settings, dataset: Dataset, device: torch.device, group: Processes = ALONE
 ) -> tuple[Recommender, Rows]:
     """The model and what it learns from, both on the device; in a group of processes each holds its own columns of a
     model of which that is possible."""
     graph = BipartiteGraph(dataset.clicks.users, dataset.clicks.items, dataset.n_users, dataset.n_items)
-    held = not group.alone and args.model.by_columns(**args.options)
+    held = not group.alone and settings.model.by_columns(**settings.model_options)
     with in_columns(group) if held else nullcontext():
-        model = args.model.from_data(dataset, graph, first_item=1, **args.options)
+        model = settings.model.from_data(dataset, graph, first_item=1, **settings.model_options)
     model.to_device(device)
     rows = Rows.of_split(dataset.train)
     return model, model.training_rows(Rows(**{**vars(rows), "context": model.context(dataset, "train")})).to(device)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from argparse import Namespace
 
 import torch
 
@@ -13,19 +12,18 @@ from ans_fast.distributed import Processes
 from ans_fast.models.base import Recommender
 from ans_fast.nn.held_state import held_tables, n_parameters
 from ans_fast.ops._backend import use_reference
+from ans_fast.runner.settings import Settings
 from ans_fast.training.batches import Rows
 
-HIDDEN = {"model", "options", "log_flags", "mode", "metrics", "ks", "main_k", "idle", "changed", "metric", "topk"}
 
-
-def arguments_table(args: Namespace) -> str:
+def arguments_table(settings: Settings) -> str:
     """The flags and their values, in ReChorus's frame."""
-    rows = {k: _shown(v) for k, v in sorted(vars(args).items()) if k not in HIDDEN and v is not None}
-    rows |= {"metric": ",".join(args.metrics), "topk": ",".join(map(str, args.ks))}
+    rows = {k: _shown(v) for k, v in settings.flags.items() if v is not None}
+    rows |= {"metric": ",".join(settings.metrics), "topk": ",".join(map(str, settings.ks))}
     return _table("Arguments", "Values", {k: rows[k] for k in sorted(rows)})
 
 
-def training_table(model: Recommender, dataset: Dataset, rows: Rows, args: Namespace, group: Processes) -> str:
+def training_table(model: Recommender, dataset: Dataset, rows: Rows, settings: Settings, group: Processes) -> str:
     """Size of the data, work an epoch, and what it runs on."""
     total, own = n_parameters(model), sum(p.numel() for p in model.parameters())
     users, items = dataset.n_users - 1, dataset.n_items - 1
@@ -38,7 +36,7 @@ def training_table(model: Recommender, dataset: Dataset, rows: Rows, args: Names
             "clicks": f"{len(dataset.clicks):,} train",
             "density": f"{model.graph.n_edges / max(users * items, 1):.4%}",
             "rows": f"{len(dataset.train):,} train, {len(dataset.dev):,} dev, {len(dataset.test):,} test",
-            "batches": f"{-(-len(rows) // args.batch_size):,} an epoch of {args.batch_size:,}",
+            "batches": f"{-(-len(rows) // settings.batch_size):,} an epoch of {settings.batch_size:,}",
             "parameters": f"{total:,}",
             "memory": f"{own * 16 / 2**20:,.1f} MiB for weights, gradients and Adam",
             "backend": backend_name(model.device),

@@ -8,7 +8,6 @@ import logging
 import shlex
 import sys
 import warnings
-from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,7 @@ from ans_fast.errors import UserError
 from ans_fast.files import write_atomically
 from ans_fast.flag_types import path, positive_int, words
 from ans_fast.runner import arguments
+from ans_fast.runner.settings import Settings
 from ans_fast.tune.space import Range, command_line, space_of
 from ans_fast.tune.trial import Failed, best_on_dev
 
@@ -68,20 +68,25 @@ def tune(argv: Sequence[str]) -> int:
     optuna = _optuna()
     if distributed.launched():
         raise UserError("python -m ans_fast.tune is one process: start it without torchrun")
-    args = arguments.parse(rest)
+    settings = arguments.parse(rest)
     given = {word.removeprefix("--").partition("=")[0] for word in rest if word.startswith("--")}
     if wrong := sorted(OWN & given):
         raise UserError(f"--{wrong[0]} has no meaning in a search")
-    space = space_of(own.space, {"lr", "l2", *args.options}, given)
+    space = space_of(own.space, {"lr", "l2", *settings.model_options}, given)
     for values in _corners(space):
         arguments.parse([*rest, *values])  # so that a flag or bound that the model lacks is told now
-    dataset = load(args.path, args.dataset, regenerate=bool(args.regenerate), **arguments.data_options(args))
+    dataset = load(
+        settings.path,
+        settings.dataset,
+        regenerate=bool(settings.regenerate),
+        **settings.data_options(),
+    )
     logging.disable(logging.WARNING)  # a trial whose embeddings collapse shows it by its value
-    out = own.out or Path("tune") / f"{args.model_name}{args.model_mode}@{args.dataset.replace('/', '_')}"
+    out = own.out or Path("tune") / f"{settings.model_name}{settings.model_mode}@{settings.dataset.replace('/', '_')}"
     with locked(out):
-        study = _study(optuna, out, args, _facts(args, given, space, dataset))
+        study = _study(optuna, out, settings, _facts(settings, given, space, dataset))
         _search(optuna, study, own.trials, rest, space, dataset)
-        print(_report(optuna, study, out, rest, args))
+        print(_report(optuna, study, out, rest, settings))
     return 0
 
 
@@ -101,13 +106,18 @@ def _corners(space: Sequence[Range]) -> list[list[str]]:
     return [command_line(values) for values in (*ends, *choices)]
 
 
-def _facts(args: Namespace, given: set[str], space: Sequence[Range], dataset: Dataset) -> dict[str, Any]:
+def _facts(settings: Settings, given: set[str], space: Sequence[Range], dataset: Dataset) -> dict[str, Any]:
     """What trials of one study have in common."""
-    flags = {name: str(getattr(args, name)) for name in sorted(given - SHAPELESS)}
-    return {"flags": flags, "space": [str(r) for r in space], "data": dataset.fingerprint, "metric": args.main_metric}
+    flags = {name: str(settings.flags[name]) for name in sorted(given - SHAPELESS)}
+    return {
+        "flags": flags,
+        "space": [str(r) for r in space],
+        "data": dataset.fingerprint,
+        "metric": settings.main_metric,
+    }
 
 
-def _study(optuna: Any, out: Path, args: Namespace, facts: dict[str, Any]) -> optuna.Study:
+def _study(optuna: Any, out: Path, settings: Settings, facts: dict[str, Any]) -> optuna.Study:
     """The study in the folder. Raises UserError where it is of other flags, ranges or data."""
     study = optuna.create_study(
         storage=f"sqlite:///{out / 'study.db'}",
@@ -125,7 +135,7 @@ def _study(optuna: Any, out: Path, args: Namespace, facts: dict[str, Any]) -> op
     for trial in study.get_trials(deepcopy=False, states=[optuna.trial.TrialState.RUNNING]):
         study.tell(trial.number, state=optuna.trial.TrialState.FAIL)  # of a process that was killed
     # A search that goes on draws other numbers than it began with.
-    study.sampler = optuna.samplers.TPESampler(seed=args.random_seed + len(study.trials), multivariate=True)
+    study.sampler = optuna.samplers.TPESampler(seed=settings.random_seed + len(study.trials), multivariate=True)
     return study
 
 
@@ -164,7 +174,7 @@ def _search(
         study.optimize(objective, n_trials=left, callbacks=[tell])
 
 
-def _report(optuna: Any, study: optuna.Study, out: Path, rest: Sequence[str], args: Namespace) -> str:
+def _report(optuna: Any, study: optuna.Study, out: Path, rest: Sequence[str], settings: Settings) -> str:
     """Writes trials.csv and importance.png; what to print: the best flags as a command line."""
     done = study.get_trials(deepcopy=False, states=[optuna.trial.TrialState.COMPLETE])
     if not done:
@@ -175,7 +185,7 @@ def _report(optuna: Any, study: optuna.Study, out: Path, rest: Sequence[str], ar
     best = study.best_trial
     command = ["python", "-m", "ans_fast.run", *rest, *best.user_attrs["flags"]]
     return (
-        f"best of {len(study.trials)} trials, dev {args.main_metric} {abs(best.value):.4f} in epoch "
+        f"best of {len(study.trials)} trials, dev {settings.main_metric} {abs(best.value):.4f} in epoch "
         f"{best.user_attrs['best_epoch']}:\n{shlex.join(command)}"
     )
 

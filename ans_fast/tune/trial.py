@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from argparse import Namespace
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +12,7 @@ from ans_fast.errors import UserError
 from ans_fast.runner.evaluate import make_evaluator
 from ans_fast.runner.fit import Training
 from ans_fast.runner.memory import check_memory
+from ans_fast.runner.settings import Settings
 from ans_fast.runner.setup import device_of, model_and_rows
 
 
@@ -20,11 +20,11 @@ class Failed(Exception):
     """A training that ended in no result, and why."""
 
 
-def best_on_dev(args: Namespace, dataset: Dataset, report: Callable[[int, float], None]) -> tuple[float, int]:
+def best_on_dev(settings: Settings, dataset: Dataset, report: Callable[[int, float], None]) -> tuple[float, int]:
     """Trains as `python -m ans_fast.run` does with these flags, and never looks at test.
 
     Args:
-        args: all flags.
+        settings: what flags say.
         dataset: what they name.
         report: called after each epoch with its number and its main metric on dev; what it raises ends the training.
 
@@ -34,17 +34,17 @@ def best_on_dev(args: Namespace, dataset: Dataset, report: Callable[[int, float]
     Raises:
         Failed: the memory does not suffice, or the loss became NaN or infinite.
     """
-    device = device_of(args)
-    torch.manual_seed(args.random_seed)
+    device = device_of(settings)
+    torch.manual_seed(settings.random_seed)
     try:
-        check_memory(args, dataset, device)
-        model, rows = model_and_rows(args, dataset, device)
-        dev = make_evaluator(model, dataset, "dev", args)
+        check_memory(settings, dataset, device)
+        model, rows = model_and_rows(settings, dataset, device)
+        dev = make_evaluator(model, dataset, "dev", settings)
 
         def on_epoch(epoch: int, *_: Any) -> None:
             report(epoch, training.history.values()[-1])
 
-        training = Training(model, rows, dev, dev, args, None, on_epoch)
+        training = Training(model, rows, dev, dev, settings, None, on_epoch)
         training.history.first_spread = model.spread(model.precompute())
         training.run()
     except UserError as error:

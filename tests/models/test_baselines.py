@@ -148,7 +148,7 @@ def test_excitation_is_the_literal_sum(folder, column):
     dataset = load(folder, "walks")
     graph = BipartiteGraph(dataset.clicks.users, dataset.clicks.items, N_USERS, N_ITEMS)
     args = parse(["--model_name", "SLRCPlus", "--time_scalar", "3", "--category_col", column])
-    model = by_name("SLRCPlus").from_data(dataset, graph, **args.options)
+    model = by_name("SLRCPlus").from_data(dataset, graph, **args.model_options)
     assert model.alphas.weight.shape == (4 if column else N_ITEMS, 2)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -187,4 +187,4 @@ def test_category_column_must_be_there(folder):
     graph = BipartiteGraph(dataset.clicks.users, dataset.clicks.items, N_USERS, N_ITEMS)
     args = parse(["--model_name", "SLRCPlus", "--category_col", "i_kind"])
     with pytest.raises(UserError, match="has no column 'i_kind'"):
-        by_name("SLRCPlus").from_data(dataset, graph, **args.options)
+        by_name("SLRCPlus").from_data(dataset, graph, **args.model_options)

@@ -140,7 +140,7 @@ def test_hard_choices_are_saved_and_loaded(graph, sampling, tmp_path):
 @pytest.mark.parametrize("model", ["BPRMF", "LightGCN"])
 def test_ans_is_trained_over_the_model(graph, model):
     args = parse(["--model_name", model, "--negative_sampling", "ANS", "--emb_size", "8", "--gamma", "0.02"])
-    made = args.model.from_data(None, graph, **args.options)
+    made = args.model.from_data(None, graph, **args.model_options)
     assert args.model is type(made) is ANS
     assert (made.base_model, made.emb_size, made.gamma) == (model, 8, 0.02)
     assert (made.num_neg, args.l2) == (2, 1e-5)
@@ -148,9 +148,9 @@ def test_ans_is_trained_over_the_model(graph, model):
 
 def test_flags_given_win_over_those_of_ans():
     args = parse(["--num_neg", "1", "--model_name", "LightGCN", "--negative_sampling", "ANS", "--l2", "0"])
-    assert (args.num_neg, args.l2) == (1, 0)
+    assert (args.model_options["num_neg"], args.l2) == (1, 0)
     args = parse(["--model_name", "LightGCN", "--negative_sampling", "DNS"])
-    assert (args.num_neg, args.l2) == (1, 0)
+    assert (args.model_options["num_neg"], args.l2) == (1, 0)
 
 
 def test_ans_over_a_model_is_ans_of_that_base(tmp_path, monkeypatch):

@@ -1,0 +1,10 @@
+"""Options that several models have."""
+
+from __future__ import annotations
+
+from ans_fast.flag_types import layers, share, size
+from ans_fast.options import Option
+
+EMB_SIZE = Option(size, 64, "size of the embedding vectors")
+N_LAYERS = Option(layers, 3, "graph convolution layers; 0 is matrix factorisation")
+DROPOUT = Option(share, 0, "dropout of deep layers, where the model has any")

@@ -1,0 +1,90 @@
+"""One declaration of an option: it is an argument, a read-only attribute, a flag with its help, and what files keep.
+
+    class LightGCN(Options):
+        n_layers = Option(layers, 3, "graph convolution layers")
+
+`LightGCN(n_layers=2).n_layers` is 2, `LightGCN(n_layers=-1)` is an error in the words of `--n_layers -1`, and
+`LightGCN.options()` tells a command line what to ask for.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Generic, TypeVar, overload
+
+from ans_fast.flag_types import OptionType
+
+T = TypeVar("T")
+
+
+class Option(Generic[T]):
+    """What a class of Options declares.
+
+    Args:
+        kind: which values there are.
+        default: the value where none is given; None says that there is none.
+        help: of the flag.
+        metavar: what stands for the flag's value there.
+        names_runs: where it is not at its default, a run's files have it in their names.
+    """
+
+    name: str  # of the attribute
+
+    def __init__(
+        self, kind: OptionType, default: T, help: str = "", metavar: str | None = None, names_runs: bool = False
+    ):
+        self.kind, self.default, self.help, self.metavar, self.names_runs = kind, default, help, metavar, names_runs
+
+    def but(self, **changes: Any) -> Option[T]:
+        """The same with other arguments."""
+        own = {name: value for name, value in vars(self).items() if name != "name"}
+        return Option(**{**own, **changes})
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Option[T]: ...
+    @overload
+    def __get__(self, instance: object, owner: type) -> T: ...
+    def __get__(self, instance: Any, owner: type) -> Any:
+        return self if instance is None else instance.__dict__["_chosen"][self.name]
+
+    def __set__(self, instance: object, value: T) -> None:
+        raise AttributeError(f"{self.name} is an option of {type(instance).__name__}: it is set when that is made")
+
+
+class Options:
+    """A class whose options are what it and its bases declare, its own first."""
+
+    @classmethod
+    def options(cls) -> Mapping[str, Option[Any]]:
+        """The declarations by name."""
+        found: dict[str, Option[Any]] = {}
+        for part in cls.__mro__:
+            for name, value in vars(part).items():
+                if isinstance(value, Option):
+                    found.setdefault(name, value)
+        return MappingProxyType(found)
+
+    def choose(self, given: Mapping[str, Any]) -> None:
+        """Takes the options' values, and defaults for the rest. Raises UserError, naming the option, for a value that
+        it cannot have, and TypeError for a name that is no option."""
+        declared = self.options()
+        for name in given:
+            if name not in declared:
+                close = difflib.get_close_matches(name, declared, n=1)
+                hint = f"; did you mean {close[0]}?" if close else ""
+                raise TypeError(f"{type(self).__name__} has no option {name!r}{hint}")
+        values = {name: given.get(name, option.default) for name, option in declared.items()}
+        self.__dict__["_chosen"] = {
+            name: None if value is None and declared[name].default is None else declared[name].kind.taken(name, value)
+            for name, value in values.items()
+        }
+
+    @property
+    def chosen(self) -> Mapping[str, Any]:
+        """The values by name."""
+        return MappingProxyType(self.__dict__["_chosen"])
