@@ -36,8 +36,11 @@ class AnsTerms(NamedTuple):
 # --- Propagation -----------------------------------------------------------------------------------------------------
 
 
-def propagate(x: Tensor, graph: BipartiteGraph, n_layers: int) -> Tensor:
-    """x [N, D] -> [N, n_layers + 1, D]: the rows themselves, then each D^-1/2 A D^-1/2 of the hop before."""
+def propagate(x: Tensor, graph: BipartiteGraph, n_layers: int, nodes: Tensor | None = None) -> Tensor:
+    """x [N, D] -> [N, n_layers + 1, D]: the rows themselves, then each D^-1/2 A D^-1/2 of the hop before.
+
+    With `nodes` [R] of these the rows [R, n_layers + 1, D].
+    """
     n = graph.n_nodes
     rows = torch.repeat_interleave(torch.arange(n, device=x.device), graph.indptr.diff())
     columns, scale = graph.indices.long(), graph.scale.to(x.dtype)
@@ -45,7 +48,13 @@ def propagate(x: Tensor, graph: BipartiteGraph, n_layers: int) -> Tensor:
     hops = [x]
     for _ in range(n_layers):
         hops.append(torch.sparse.mm(adjacency, hops[-1]))
-    return torch.stack(hops, dim=1)
+    out = torch.stack(hops, dim=1)
+    return out if nodes is None else out.index_select(0, nodes)
+
+
+def propagate_mean(x: Tensor, graph: BipartiteGraph, n_layers: int, nodes: Tensor | None = None) -> Tensor:
+    """The mean of `propagate` over the hops: [N, D] or [R, D]."""
+    return propagate(x, graph, n_layers, nodes).mean(1)
 
 
 # --- Random numbers --------------------------------------------------------------------------------------------------

@@ -1,11 +1,9 @@
-"""Seeds of the counter-based generator."""
+"""Numbers that may be tensors, seeds of the counter-based generator before all."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
-
-from ans_fast.ops._check import check_number
 
 
 def draw_seeds(*shape: int) -> Tensor:
@@ -28,3 +26,15 @@ def seed_tensor(seed: int | Tensor | None, device: torch.device | None = None) -
     if not isinstance(seed, int):
         raise TypeError(f"seed must be an int, an int64 tensor or None, got {type(seed).__name__}")
     return torch.tensor([(seed + 2**63) % 2**64 - 2**63], dtype=torch.int64, device="cpu")
+
+
+def check_number(name: str, tensor: Tensor, dtype: torch.dtype, device: torch.device | None) -> None:
+    """TypeError or ValueError unless `tensor` is one number of the dtype, on `device` (None: anywhere) or the CPU."""
+    if tensor.dtype != dtype:
+        wanted, got = (str(dtype).removeprefix("torch.") for dtype in (dtype, tensor.dtype))
+        raise TypeError(f"{name} must be {wanted}, got {got}")
+    if tensor.numel() != 1:
+        raise ValueError(f"{name} must have one element, got {list(tensor.shape)}")
+    if device is not None and tensor.device not in (device, torch.device("cpu")):
+        there = "the CPU" if device.type == "cpu" else f"{device} or the CPU"
+        raise ValueError(f"{name} must be on {there}, got {tensor.device}")

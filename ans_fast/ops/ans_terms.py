@@ -8,11 +8,8 @@ import torch
 from torch import Tensor
 
 from ans_fast import reference
-from ans_fast.ops._backend import use_reference
-from ans_fast.ops._check import check_device, check_dtype, check_ids, check_kernels, check_row_dtype, check_shape
 from ans_fast.ops._derivatives import differentiable_once, refuse_tangents
-from ans_fast.ops._library import register_fake
-from ans_fast.ops._seed import seed_tensor
+from ans_fast.ops._operator import Operator, check_ids, register_described_fake
 from ans_fast.reference import AnsTerms
 
 
@@ -59,93 +56,70 @@ def ans_terms(
         ValueError, TypeError: an argument's shape, dtype, range or device is wrong.
         RuntimeError: tensors are on a GPU and the CUDA kernels are not built.
     """
-    tensors = (user_hops, item_hops, user_gate, item_gate, margin_weight, margin_bias, users, pos_items, neg_items)
-    _check(*tensors, neg_count)
-    seed = seed_tensor(seed, user_hops.device)
-    if use_reference():
-        _check_ranges(user_hops, item_hops, users, pos_items, neg_items, neg_count)
-        return reference.ans_terms(*tensors, neg_count, eps, noise_scale, seed.to(users.device), first_pair)
-    check_kernels(user_hops.device)
-    refuse_tangents("ans_terms", *tensors[:6])
-    contiguous = [tensor.contiguous() for tensor in tensors]
-    neg_count = None if neg_count is None else neg_count.contiguous()
-    terms, selected, _ = torch.ops.ans_fast.ans_terms_forward(
-        *contiguous, neg_count, eps, noise_scale, seed, first_pair
-    )
+    floats = (user_hops, item_hops, user_gate, item_gate, margin_weight, margin_bias)
+    return _OPERATOR(*floats, users, pos_items, neg_items, neg_count, eps, noise_scale, seed, first_pair)
+
+
+def _check(*inputs: Any) -> None:
+    user_hops, neg_items = inputs[0], inputs[8]
+    if 0 in user_hops.shape[1:]:
+        raise ValueError(f"user_hops must have H and D of at least 1, got {list(user_hops.shape)}")
+    if neg_items.shape[1] == 0:
+        raise ValueError("neg_items must have at least one negative a pair, got M = 0")
+
+
+def _kernels(*inputs: Any) -> AnsTerms:
+    refuse_tangents("ans_terms", *inputs[:6])
+    terms, selected, _ = torch.ops.ans_fast.ans_terms_forward(*inputs)
     return AnsTerms(*terms.unbind(), selected)
 
 
-def _check(
-    user_hops: Tensor,
-    item_hops: Tensor,
-    user_gate: Tensor,
-    item_gate: Tensor,
-    margin_weight: Tensor,
-    margin_bias: Tensor,
-    users: Tensor,
-    pos_items: Tensor,
-    neg_items: Tensor,
-    neg_count: Tensor | None,
-) -> None:
-    check_shape("user_hops", user_hops, "[n_users, H, D]", (None, None, None))
-    hops, dim = user_hops.shape[1:]
-    if hops == 0 or dim == 0:
-        raise ValueError(f"user_hops must have H and D of at least 1, got {list(user_hops.shape)}")
-    check_shape("item_hops", item_hops, f"[n_items, H = {hops}, D = {dim}]", (None, hops, dim))
-    check_shape("users", users, "[B]", (None,))
-    pairs, items = users.shape[0], item_hops.shape[0]
-    check_shape("pos_items", pos_items, f"[B = {pairs}]", (pairs,))
-    check_shape("neg_items", neg_items, "[B, M]", (pairs, None))
-    if neg_items.shape[1] == 0:
-        raise ValueError("neg_items must have at least one negative a pair, got M = 0")
-    check_shape("user_gate", user_gate, f"[B = {pairs}, H = {hops}, D = {dim}]", (pairs, hops, dim))
-    check_shape("item_gate", item_gate, f"[n_items = {items}, H = {hops}, D = {dim}]", (items, hops, dim))
-    check_shape("margin_weight", margin_weight, f"[D = {dim}]", (dim,))
-    check_shape("margin_bias", margin_bias, "[1]", (1,))
-    floats = dict(item_hops=item_hops, user_gate=user_gate, item_gate=item_gate)
-    floats |= dict(margin_weight=margin_weight, margin_bias=margin_bias)
-    ids = dict(users=users, pos_items=pos_items, neg_items=neg_items)
-    if neg_count is not None:
-        check_shape("neg_count", neg_count, f"[B = {pairs}]", (pairs,))
-        ids["neg_count"] = neg_count
-    check_row_dtype("user_hops", user_hops)
-    for name, tensor in floats.items():
-        check_dtype(name, tensor, user_hops.dtype)
-    for name, tensor in ids.items():
-        check_dtype(name, tensor, torch.int64)
-    check_device(user_hops.device, **floats, **ids)
-
-
-def _check_ranges(
-    user_hops: Tensor, item_hops: Tensor, users: Tensor, pos_items: Tensor, neg_items: Tensor, neg_count: Tensor | None
-) -> None:
-    check_ids("users", users, user_hops.shape[0])
-    check_ids("pos_items", pos_items, item_hops.shape[0])
+def _plain(*inputs: Any) -> AnsTerms:
+    item_hops, neg_items, neg_count = inputs[1], inputs[8], inputs[9]
     n_negatives = neg_items.shape[1]
     if neg_count is not None:
         if ((neg_count < 1) | (neg_count > n_negatives)).any():
             raise ValueError(f"neg_count must be in [1, {n_negatives}], got {neg_count.tolist()}")
         present = torch.arange(n_negatives, device=neg_items.device) < neg_count[:, None]
-        neg_items = neg_items.masked_fill(~present, 0)
+        neg_items = neg_items.masked_fill(~present, 0)  # padding is not read
     check_ids("neg_items", neg_items, item_hops.shape[0])
+    return reference.ans_terms(*inputs)
 
 
-def _dtype_of_sums(rows: Tensor) -> torch.dtype:
-    """float32 of 16-bit rows, else the rows' own."""
-    return torch.promote_types(rows.dtype, torch.float32)
-
-
-@register_fake("ans_terms_forward")
-def _(user_hops: Tensor, *inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
-    users, neg_items = inputs[5], inputs[7]
-    pairs, hops, negatives = users.shape[0], user_hops.shape[1], neg_items.shape[1]
-    sums = user_hops.new_empty(0, dtype=_dtype_of_sums(user_hops))
-    return sums.new_empty(4), users.new_empty(pairs, hops), sums.new_empty(pairs, hops, 3, negatives)
-
-
-@register_fake("ans_terms_backward")
-def _(*inputs: Any) -> tuple[Tensor, ...]:
-    return tuple(torch.empty_like(tensor, dtype=_dtype_of_sums(tensor)) for tensor in inputs[:6])
+_LINES = (
+    "user_hops: rows[n_users, H, D]",
+    "item_hops: rows[n_items, H, D]",
+    "neg_items: int64[B, M]",
+    "users: int64[B] < n_users",
+    "pos_items: int64[B] < n_items",
+    "user_gate: rows[B, H, D]",
+    "item_gate: rows[n_items, H, D]",
+    "margin_weight: rows[D]",
+    "margin_bias: rows[1]",
+    "neg_count: int64[B]?",
+    "seed: seed",
+)
+_OPERATOR = Operator(
+    "ans_terms",
+    *_LINES,
+    schema="ans_terms_forward",
+    results=("sums[4]", "int64[B, H]", "sums[B, H, 3, M]"),
+    check=_check,
+    kernels=_kernels,
+    plain=_plain,
+)
+register_described_fake(
+    "ans_terms_backward",
+    *_LINES,
+    results=(
+        "sums[n_users, H, D]",
+        "sums[n_items, H, D]",
+        "sums[B, H, D]",
+        "sums[n_items, H, D]",
+        "sums[D]",
+        "sums[1]",
+    ),
+)
 
 
 def _save(ctx: Any, inputs: tuple, output: tuple) -> None:

@@ -8,10 +8,9 @@ import torch
 from torch import Tensor
 
 from ans_fast import reference
-from ans_fast.ops._backend import use_reference
-from ans_fast.ops._check import check_device, check_dtype, check_ids, check_shape
 from ans_fast.ops._derivatives import differentiable_once, refuse_tangents
 from ans_fast.ops._library import register_fake
+from ans_fast.ops._operator import Operator, register_described_fake
 
 
 def gru_states(
@@ -45,51 +44,18 @@ def gru_states(
         ValueError, TypeError: an argument's shape, dtype, range or device is wrong.
         RuntimeError: tensors are on a GPU, where torch.nn.GRU is the fast way.
     """
-    parameters = (weight_ih, weight_hh, bias_ih, bias_hh)
-    _check(table, ids, sizes, *parameters)
-    if use_reference():
-        check_ids("ids", ids, table.shape[0])
-        _check_sizes(sizes.tolist(), len(ids), n_sequences)
-        return reference.gru_states(table, ids, sizes.tolist(), n_sequences, *parameters)
-    if table.device.type != "cpu":
-        raise RuntimeError(
-            f"gru_states has kernels for cpu, got {table.device}: use torch.nn.GRU or ans_fast.backend('reference')"
-        )
+    return _OPERATOR(table, ids, sizes, n_sequences, weight_ih, weight_hh, bias_ih, bias_hh)
+
+
+def _kernels(table: Tensor, ids: Tensor, sizes: Tensor, n_sequences: int, *parameters: Tensor) -> Tensor:
     refuse_tangents("gru_states", table, *parameters)
-    table, ids, sizes, *parameters = (tensor.contiguous() for tensor in (table, ids, sizes, *parameters))
     save = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (table, *parameters))
     return torch.ops.ans_fast.gru_states(table, ids, sizes, n_sequences, *parameters, save)[0]
 
 
-def _check(
-    table: Tensor,
-    ids: Tensor,
-    sizes: Tensor,
-    weight_ih: Tensor,
-    weight_hh: Tensor,
-    bias_ih: Tensor,
-    bias_hh: Tensor,
-) -> None:
-    check_shape("table", table, "[n, D]", (None, None))
-    check_shape("weight_hh", weight_hh, "[3H, H]", (None, None))
-    dim, size = table.shape[1], weight_hh.shape[1]
-    for name, what, least in (("table", "D", dim), ("weight_hh", "H", size)):
-        if least == 0:
-            raise ValueError(f"{name} must have {what} of at least 1, got 0")
-    check_shape("weight_hh", weight_hh, f"[3H = {3 * size}, H = {size}]", (3 * size, size))
-    check_shape("weight_ih", weight_ih, f"[3H = {3 * size}, D = {dim}]", (3 * size, dim))
-    check_shape("bias_ih", bias_ih, f"[3H = {3 * size}]", (3 * size,))
-    check_shape("bias_hh", bias_hh, f"[3H = {3 * size}]", (3 * size,))
-    check_shape("ids", ids, "[P]", (None,))
-    check_shape("sizes", sizes, "[n_steps]", (None,))
-    check_dtype("table", table, torch.float32, torch.float64)
-    floats = dict(weight_ih=weight_ih, weight_hh=weight_hh, bias_ih=bias_ih, bias_hh=bias_hh)
-    for name, tensor in floats.items():
-        check_dtype(name, tensor, table.dtype)
-    for name, tensor in dict(ids=ids, sizes=sizes).items():
-        check_dtype(name, tensor, torch.int64)
-    check_device(table.device, ids=ids, **floats)
-    check_device(torch.device("cpu"), sizes=sizes)
+def _plain(table: Tensor, ids: Tensor, sizes: Tensor, n_sequences: int, *parameters: Tensor) -> Tensor:
+    _check_sizes(sizes.tolist(), len(ids), n_sequences)
+    return reference.gru_states(table, ids, sizes.tolist(), n_sequences, *parameters)
 
 
 def _check_sizes(sizes: list[int], n_ids: int, n_sequences: int) -> None:
@@ -102,6 +68,18 @@ def _check_sizes(sizes: list[int], n_ids: int, n_sequences: int) -> None:
         raise ValueError(f"sizes must add up to {n_ids} ids, got {sum(sizes)}")
 
 
+_LINES = (
+    "table: floats[n, D≥1]",
+    "weight_hh: floats[3H, H≥1]",
+    "weight_ih: floats[3H, D]",
+    "bias_ih: floats[3H]",
+    "bias_hh: floats[3H]",
+    "ids: int64[P] < n",
+    "sizes: int64[n_steps] on the CPU",
+)
+_OPERATOR = Operator("gru_states", *_LINES, kernels=_kernels, plain=_plain, instead_of_cuda="torch.nn.GRU")
+
+
 @register_fake("gru_states")
 def _(table: Tensor, ids: Tensor, sizes: Tensor, n_sequences: int, *parameters: Any) -> tuple[Tensor, ...]:
     size, saved = parameters[1].shape[1], ids.shape[0] if parameters[-1] else 0
@@ -109,19 +87,11 @@ def _(table: Tensor, ids: Tensor, sizes: Tensor, n_sequences: int, *parameters: 
     return table.new_empty(n_sequences, size), table.new_empty(saved, 4, padded), table.new_empty(saved, padded)
 
 
-@register_fake("gru_states_backward")
-def _(
-    grad: Tensor,
-    gates: Tensor,
-    after: Tensor,
-    table: Tensor,
-    ids: Tensor,
-    sizes: Tensor,
-    weight_ih: Tensor,
-    weight_hh: Tensor,
-) -> tuple[Tensor, ...]:
-    biases = (table.new_empty(weight_hh.shape[0]) for _ in range(2))
-    return torch.empty_like(table), torch.empty_like(weight_ih), torch.empty_like(weight_hh), *biases
+register_described_fake(
+    "gru_states_backward",
+    *_LINES[:3],
+    results=("floats[n, D]", "floats[3H, D]", "floats[3H, H]", "floats[3H]", "floats[3H]"),
+)
 
 
 def _save(ctx: Any, inputs: tuple, output: tuple) -> None:

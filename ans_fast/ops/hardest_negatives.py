@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from ans_fast import reference
-from ans_fast.ops._backend import use_reference
-from ans_fast.ops._check import (
-    check_device,
-    check_dtype,
-    check_ids,
-    check_kernels,
-    check_number,
-    check_row_dtype,
-    check_shape,
-)
-from ans_fast.ops._library import register_fake
+from ans_fast.ops._operator import Operator
 
 
 def hardest_negatives(
@@ -51,53 +42,35 @@ def hardest_negatives(
         ValueError, TypeError: an argument's shape, dtype, range or device is wrong.
         RuntimeError: tensors are on a GPU and the CUDA kernels are not built.
     """
-    _check(user_rows, item_hops, candidates, item_gate, pos_gate)
-    rows = [None if t is None else t.detach() for t in (user_rows, item_hops, candidates, item_gate, pos_gate)]
-    if isinstance(rest, Tensor):
-        check_number("rest", rest, torch.float64, user_rows.device)
-        rest = rest.reshape(())  # which leaves the rows' dtype theirs
-    if use_reference():
-        check_ids("candidates", candidates, item_hops.shape[0])
-        return reference.hardest_negatives(*rows, rest)
-    check_kernels(user_rows.device)
-    if item_gate is None:
-        rest = None
-    elif not isinstance(rest, Tensor):
-        rest = torch.tensor(rest, dtype=torch.float64, device="cpu")
-    return torch.ops.ans_fast.hardest_negatives(*(None if t is None else t.contiguous() for t in rows), rest)
+    return _OPERATOR(user_rows, item_hops, candidates, item_gate, pos_gate, rest)
 
 
-def _check(
-    user_rows: Tensor, item_hops: Tensor, candidates: Tensor, item_gate: Tensor | None, pos_gate: Tensor | None
-) -> None:
-    check_shape("user_rows", user_rows, "[B, H, D]", (None, None, None))
-    pairs, hops, dim = user_rows.shape
-    check_shape("item_hops", item_hops, f"[n_items, H = {hops}, D = {dim}]", (None, hops, dim))
-    check_shape("candidates", candidates, f"[B = {pairs}, K, M]", (pairs, None, None))
+def _check(*arguments: Any) -> None:
+    _, _, candidates, item_gate, pos_gate, _ = arguments
     if candidates.shape[2] == 0:
         raise ValueError("candidates must have at least one item a negative, got M = 0")
     if (item_gate is None) != (pos_gate is None):
         raise ValueError("item_gate and pos_gate must be given together, got one of them")
-    floats = dict(item_hops=item_hops)
-    if item_gate is not None:
-        items = item_hops.shape[0]
-        check_shape("item_gate", item_gate, f"[n_items = {items}, H = {hops}, D = {dim}]", (items, hops, dim))
-        check_shape("pos_gate", pos_gate, f"[B = {pairs}, H = {hops}, D = {dim}]", (pairs, hops, dim))
-        floats |= dict(item_gate=item_gate, pos_gate=pos_gate)
-    check_row_dtype("user_rows", user_rows)
-    for name, tensor in floats.items():
-        check_dtype(name, tensor, user_rows.dtype)
-    check_dtype("candidates", candidates, torch.int64)
-    check_device(user_rows.device, **floats, candidates=candidates)
 
 
-@register_fake("hardest_negatives")
-def _(
-    user_rows: Tensor,
-    item_hops: Tensor,
-    candidates: Tensor,
-    item_gate: Tensor | None,
-    pos_gate: Tensor | None,
-    rest: Tensor | None,
-) -> Tensor:
-    return candidates.new_empty(candidates.shape[0], candidates.shape[1], user_rows.shape[1])
+def _kernels(*arguments: Any) -> Tensor:
+    *tensors, rest = arguments
+    if tensors[3] is None:
+        rest = None
+    elif not isinstance(rest, Tensor):
+        rest = torch.tensor(rest, dtype=torch.float64, device="cpu")
+    return torch.ops.ans_fast.hardest_negatives(*(None if t is None else t.detach() for t in tensors), rest)
+
+
+_OPERATOR = Operator(
+    "hardest_negatives",
+    "user_rows: rows[B, H, D]",
+    "item_hops: rows[n_items, H, D]",
+    "candidates: int64[B, K, M] < n_items",
+    "item_gate: rows[n_items, H, D]?",
+    "pos_gate: rows[B, H, D]?",
+    "rest: number",
+    results=("int64[B, K, H]",),
+    check=_check,
+    kernels=_kernels,
+)

@@ -7,11 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ans_fast import reference
-from ans_fast.ops._backend import use_reference
-from ans_fast.ops._check import check_device, check_dtype, check_kernels, check_row_dtype, check_shape
 from ans_fast.ops._derivatives import differentiable_once, refuse_tangents
-from ans_fast.ops._library import register_fake
+from ans_fast.ops._operator import Operator, register_described_fake
 
 
 def log_sum_exp(
@@ -46,53 +43,29 @@ def log_sum_exp(
         ValueError, TypeError: an argument's shape, dtype or device is wrong.
         RuntimeError: tensors are on a GPU and the CUDA kernels are not built.
     """
-    _check(queries, keys, query_ids, key_ids, key_bias)
-    refuse_tangents("log_sum_exp", queries, keys)
-    key_bias = None if key_bias is None else key_bias.detach()
-    if use_reference():
-        return reference.log_sum_exp(queries, keys, query_ids, key_ids, key_bias, scale)
-    check_kernels(queries.device)
-    tensors = (None if t is None else t.contiguous() for t in (queries, keys, query_ids, key_ids, key_bias))
-    return torch.ops.ans_fast.log_sum_exp(*tensors, scale)
+    key_bias = key_bias.detach() if isinstance(key_bias, Tensor) else key_bias
+    return _OPERATOR(queries, keys, query_ids, key_ids, key_bias, scale)
 
 
-def _check(
-    queries: Tensor, keys: Tensor, query_ids: Tensor | None, key_ids: Tensor | None, key_bias: Tensor | None
-) -> None:
-    check_shape("queries", queries, "[B, D]", (None, None))
-    n_queries, dim = queries.shape
-    check_shape("keys", keys, f"[N, D = {dim}]", (None, dim))
-    n_keys = len(keys)
-    if (query_ids is None) != (key_ids is None):
+def _check(*arguments: Any) -> None:
+    if (arguments[2] is None) != (arguments[3] is None):
         raise ValueError("query_ids and key_ids must be given together, got one of them")
-    check_row_dtype("queries", queries)
-    check_dtype("keys", keys, queries.dtype)
-    check_device(queries.device, keys=keys)
-    if query_ids is not None:
-        check_shape("query_ids", query_ids, f"[B = {n_queries}]", (n_queries,))
-        check_shape("key_ids", key_ids, f"[N = {n_keys}]", (n_keys,))
-        check_dtype("query_ids", query_ids, torch.int64)
-        check_dtype("key_ids", key_ids, torch.int64)
-        check_device(queries.device, query_ids=query_ids, key_ids=key_ids)
-    if key_bias is not None:
-        check_shape("key_bias", key_bias, f"[N = {n_keys}]", (n_keys,))
-        check_dtype("key_bias", key_bias, _sum_dtype(queries))
-        check_device(queries.device, key_bias=key_bias)
 
 
-def _sum_dtype(rows: Tensor) -> torch.dtype:
-    """The dtype of sums over rows: float32 for rows of 16 bits."""
-    return torch.promote_types(rows.dtype, torch.float32)
+def _kernels(queries: Tensor, keys: Tensor, *rest: Any) -> Tensor:
+    refuse_tangents("log_sum_exp", queries, keys)
+    return torch.ops.ans_fast.log_sum_exp(queries, keys, *rest)
 
 
-@register_fake("log_sum_exp")
-def _(queries: Tensor, *inputs: Any) -> Tensor:
-    return queries.new_empty(len(queries), dtype=_sum_dtype(queries))
-
-
-@register_fake("log_sum_exp_backward")
-def _(grad: Tensor, log_sums: Tensor, queries: Tensor, keys: Tensor, *inputs: Any) -> tuple[Tensor, Tensor]:
-    return queries.new_empty(queries.shape, dtype=grad.dtype), keys.new_empty(keys.shape, dtype=grad.dtype)
+_LINES = (
+    "queries: rows[B, D]",
+    "keys: rows[N, D]",
+    "query_ids: int64[B]?",
+    "key_ids: int64[N]?",
+    "key_bias: sums[N]?",
+)
+_OPERATOR = Operator("log_sum_exp", *_LINES, results=("sums[B]",), check=_check, kernels=_kernels)
+register_described_fake("log_sum_exp_backward", *_LINES, results=("sums[B, D]", "sums[N, D]"))
 
 
 def _save(ctx: Any, inputs: tuple, output: Tensor) -> None:

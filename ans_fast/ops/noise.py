@@ -5,11 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ans_fast import reference
-from ans_fast.ops._backend import use_reference
-from ans_fast.ops._check import check_kernels
-from ans_fast.ops._library import register_fake
+from ans_fast.ops._operator import Operator
 from ans_fast.ops._seed import seed_tensor
+
+_OPERATOR = Operator("ans_noise", "seed: int64[1]", results=("float32[n_rows, dim]",))
 
 
 def ans_noise(seed: int | Tensor | None, n_rows: int, dim: int, device: torch.device | str | None = None) -> Tensor:
@@ -28,13 +27,4 @@ def ans_noise(seed: int | Tensor | None, n_rows: int, dim: int, device: torch.de
     """
     if n_rows < 0 or dim < 0:
         raise ValueError(f"n_rows and dim must be at least 0, got {n_rows} and {dim}")
-    seed = seed_tensor(seed).to(device)
-    if use_reference():
-        return reference.ans_noise(seed, n_rows, dim)
-    check_kernels(seed.device)
-    return torch.ops.ans_fast.ans_noise(seed, n_rows, dim)
-
-
-@register_fake("ans_noise")
-def _(seed: Tensor, n_rows: int, dim: int) -> Tensor:
-    return seed.new_empty(n_rows, dim, dtype=torch.float32)
+    return _OPERATOR(seed_tensor(seed).to(device), n_rows, dim)

@@ -8,20 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ans_fast import reference
 from ans_fast.graph import BipartiteGraph
-from ans_fast.ops._backend import use_reference
-from ans_fast.ops._check import (
-    check_device,
-    check_dtype,
-    check_graph_device,
-    check_ids,
-    check_kernels,
-    check_row_dtype,
-    check_shape,
-)
 from ans_fast.ops._derivatives import linear
 from ans_fast.ops._library import register_fake
+from ans_fast.ops._operator import Operator, register_described_fake
 
 
 def propagate(x: Tensor, graph: BipartiteGraph, n_layers: int, nodes: Tensor | None = None) -> Tensor:
@@ -44,14 +34,7 @@ def propagate(x: Tensor, graph: BipartiteGraph, n_layers: int, nodes: Tensor | N
         ValueError, TypeError: an argument's shape, dtype, range or device is wrong.
         RuntimeError: x is on a GPU and the CUDA kernels are not built.
     """
-    _check(x, graph, n_layers, nodes)
-    if use_reference():
-        return _only(nodes, reference.propagate(x, graph, n_layers))
-    check_kernels(x.device)
-    if _sums_by_torch(x, nodes):
-        return propagate(x, graph, n_layers).index_select(0, nodes)
-    tensors = (graph.indptr, graph.indices, graph.scale)
-    return linear("propagate", lambda x: torch.ops.ans_fast.propagate(x.contiguous(), *tensors, n_layers, nodes), x)
+    return _PROPAGATE(x, graph, n_layers, nodes)
 
 
 def propagate_mean(x: Tensor, graph: BipartiteGraph, n_layers: int, nodes: Tensor | None = None) -> Tensor:
@@ -59,12 +42,19 @@ def propagate_mean(x: Tensor, graph: BipartiteGraph, n_layers: int, nodes: Tenso
 
     Arguments and errors as in `propagate`. Differentiable; the operator is its own transpose.
     """
-    _check(x, graph, n_layers, nodes)
-    if use_reference():
-        return _only(nodes, reference.propagate(x, graph, n_layers)).mean(1)
-    check_kernels(x.device)
+    return _PROPAGATE_MEAN(x, graph, n_layers, nodes)
+
+
+def _kernels(x: Tensor, graph: BipartiteGraph, n_layers: int, nodes: Tensor | None) -> Tensor:
     if _sums_by_torch(x, nodes):
-        return propagate_mean(x, graph, n_layers).index_select(0, nodes)
+        return _kernels(x, graph, n_layers, None).index_select(0, nodes)
+    tensors = (graph.indptr, graph.indices, graph.scale)
+    return linear("propagate", lambda x: torch.ops.ans_fast.propagate(x.contiguous(), *tensors, n_layers, nodes), x)
+
+
+def _kernels_of_mean(x: Tensor, graph: BipartiteGraph, n_layers: int, nodes: Tensor | None) -> Tensor:
+    if _sums_by_torch(x, nodes):
+        return _kernels_of_mean(x, graph, n_layers, None).index_select(0, nodes)
     tensors = (graph.indptr, graph.indices, graph.scale)
     return linear(
         "propagate_mean",
@@ -73,38 +63,15 @@ def propagate_mean(x: Tensor, graph: BipartiteGraph, n_layers: int, nodes: Tenso
     )
 
 
-def _check(x: Tensor, graph: BipartiteGraph, n_layers: int, nodes: Tensor | None) -> None:
-    check_shape("x", x, f"[N = {graph.n_nodes}, D]", (graph.n_nodes, None))
-    check_row_dtype("x", x)
-    check_graph_device(graph, "x", x)
-    if n_layers < 0:
-        raise ValueError(f"n_layers must be at least 0, got {n_layers}")
-    if nodes is not None:
-        check_shape("nodes", nodes, "[R]", (None,))
-        check_dtype("nodes", nodes, torch.int64)
-        check_device(x.device, nodes=nodes)
-
-
 def _sums_by_torch(x: Tensor, nodes: Tensor | None) -> bool:
     """Whether gradients of repeated nodes are torch's to sum up: on a GPU kernels do so by atomics, in any order."""
     return nodes is not None and x.device.type != "cpu" and torch.are_deterministic_algorithms_enabled()
 
 
-def _only(nodes: Tensor | None, rows: Tensor) -> Tensor:
-    if nodes is None:
-        return rows
-    check_ids("nodes", nodes, len(rows))
-    return rows.index_select(0, nodes)
-
-
-@register_fake("propagate")
-def _(x: Tensor, indptr: Tensor, indices: Tensor, scale: Tensor, n_layers: int, nodes: Tensor | None) -> Tensor:
-    return x.new_empty(len(x if nodes is None else nodes), n_layers + 1, x.shape[1])
-
-
-@register_fake("propagate_backward")
-def _(grad: Tensor, indptr: Tensor, indices: Tensor, scale: Tensor, nodes: Tensor | None) -> Tensor:
-    return grad.new_empty(len(scale), grad.shape[2])
+_LINES = ("x: rows[N, D]", "graph: graph", "n_layers: size", "nodes: int64[R = N]? < N")
+_PROPAGATE = Operator("propagate", *_LINES, results=("rows[R, n_layers + 1, D]",), kernels=_kernels)
+_PROPAGATE_MEAN = Operator("propagate_mean", *_LINES, kernels=_kernels_of_mean)
+register_described_fake("propagate_backward", "grad: rows[R, H, D]", "scale: float32[N]", results=("rows[N, D]",))
 
 
 @register_fake("propagate_mean")

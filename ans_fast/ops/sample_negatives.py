@@ -5,12 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ans_fast import reference
 from ans_fast.graph import BipartiteGraph
-from ans_fast.ops._backend import use_reference
-from ans_fast.ops._check import check_dtype, check_graph_device, check_ids, check_kernels, check_shape
-from ans_fast.ops._library import register_fake
-from ans_fast.ops._seed import seed_tensor
+from ans_fast.ops._operator import Operator
 
 
 def sample_negatives(
@@ -37,32 +33,26 @@ def sample_negatives(
         ValueError, TypeError: an argument is wrong, or a user (the message names one) has clicked every item.
         RuntimeError: users is on a GPU and the CUDA kernels are not built.
     """
-    check_shape("users", users, "[B]", (None,))
-    check_dtype("users", users, torch.int64)
-    check_graph_device(graph, "users", users)
-    if n_negatives < 0:
-        raise ValueError(f"n_negatives must be at least 0, got {n_negatives}")
+    return _OPERATOR(graph, users, n_negatives, seed, first_item)
+
+
+def _check(graph: BipartiteGraph, users: Tensor, n_negatives: int, seed: Tensor, first_item: int) -> None:
     if not 0 <= first_item <= graph.n_items:
         raise ValueError(f"first_item must be in [0, {graph.n_items}], got {first_item}")
-    seed = seed_tensor(seed, users.device)
-    if use_reference():
-        check_ids("users", users, graph.n_users)
-        return reference.sample_negatives(graph, users, n_negatives, seed.to(users.device), first_item)
-    check_kernels(users.device)
-    return torch.ops.ans_fast.sample_negatives(
-        graph.indptr, graph.indices, users.contiguous(), graph.n_users, graph.n_items, n_negatives, seed, first_item
-    )
 
 
-@register_fake("sample_negatives")
-def _(
-    indptr: Tensor,
-    indices: Tensor,
-    users: Tensor,
-    n_users: int,
-    n_items: int,
-    n_negatives: int,
-    seed: Tensor,
-    first_item: int,
-) -> Tensor:
-    return users.new_empty(users.shape[0], n_negatives)
+def _kernels(graph: BipartiteGraph, users: Tensor, n_negatives: int, seed: Tensor, first_item: int) -> Tensor:
+    sizes = (graph.n_users, graph.n_items, n_negatives)
+    return torch.ops.ans_fast.sample_negatives(graph.indptr, graph.indices, users, *sizes, seed, first_item)
+
+
+_OPERATOR = Operator(
+    "sample_negatives",
+    "users: int64[B] < n_users",
+    "graph: graph",
+    "n_negatives: size",
+    "seed: seed",
+    results=("int64[B, n_negatives]",),
+    check=_check,
+    kernels=_kernels,
+)
