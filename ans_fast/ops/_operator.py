@@ -105,7 +105,10 @@ class _Argument:
                 return False
             if have < least:
                 raise ValueError(f"{self.name} must have {symbol} of at least {least}, got {have}")
-        return not self.others or all(size.of(sizes) == shape[at] for at, size in self.others)
+        for at, size in self.others:  # noqa: SIM110 (a generator would take as long as the rest)
+            if size.of(sizes) != shape[at]:
+                return False
+        return True
 
     def _shape(self, sizes: dict[str, int]) -> str:
         known = (size.symbol in sizes and size.symbol not in self.free for size in self.sizes)
