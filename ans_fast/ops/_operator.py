@@ -89,12 +89,23 @@ class _Argument:
             for at, symbol, _ in self.plain:
                 sizes.setdefault(symbol, tensor.shape[at])
 
-    def check_shape(self, tensor: Any, sizes: dict[str, int]) -> None:
-        """TypeError unless it is a tensor, ValueError unless its sizes are those known; adds the others."""
+    def check(self, tensor: Any, sizes: dict[str, int], of_rows: torch.dtype | None) -> None:
+        """TypeError or ValueError unless it is a tensor of the sizes known and of the dtype described; adds its sizes.
+
+        `of_rows` is the dtype that the operator's first rows have, None for these themselves.
+        """
         if not isinstance(tensor, Tensor):
             raise TypeError(f"{self.name} must be a tensor [{self._shape(sizes)}], got {type(tensor).__name__}")
         if not self._fits(tensor.shape, sizes):
             raise ValueError(f"{self.name} must be [{self._shape(sizes)}], got {list(tensor.shape)}")
+        wanted = self.dtypes[not tensor.is_cpu]
+        if self.elements == "sums":
+            wanted = (torch.promote_types(of_rows, torch.float32),)
+        elif self.is_floating and of_rows is not None:
+            wanted = (of_rows,)
+        if tensor.dtype not in wanted:
+            names = [str(dtype).removeprefix("torch.") for dtype in (*wanted, tensor.dtype)]
+            raise TypeError(f"{self.name} must be {' or '.join(names[:-1])}, got {names[-1]}")
 
     def _fits(self, shape: torch.Size, sizes: dict[str, int]) -> bool:
         if len(shape) != len(self.sizes):
@@ -113,17 +124,6 @@ class _Argument:
     def _shape(self, sizes: dict[str, int]) -> str:
         known = (size.symbol in sizes and size.symbol not in self.free for size in self.sizes)
         return ", ".join(f"{s} = {s.of(sizes)}" if k else str(s) for s, k in zip(self.sizes, known, strict=True))
-
-    def check_dtype(self, tensor: Tensor, of_rows: torch.dtype | None) -> None:
-        """TypeError unless its elements are of the description's dtype, or of that of the operator's rows."""
-        wanted = self.dtypes[not tensor.is_cpu]
-        if self.elements == "sums":
-            wanted = (torch.promote_types(of_rows, torch.float32),)
-        elif self.is_floating and of_rows is not None:
-            wanted = (of_rows,)
-        if tensor.dtype not in wanted:
-            names = [str(dtype).removeprefix("torch.") for dtype in (*wanted, tensor.dtype)]
-            raise TypeError(f"{self.name} must be {' or '.join(names[:-1])}, got {names[-1]}")
 
 
 class Operator:
@@ -171,8 +171,7 @@ class Operator:
             if argument.is_tensor:
                 if value is None and argument.optional:
                     continue
-                argument.check_shape(value, sizes)
-                argument.check_dtype(value, of_rows)
+                argument.check(value, sizes, of_rows)
                 here = value.device
                 if device is None:
                     device = here
