@@ -5,6 +5,7 @@
     nodes: int64[R = N]? < N    may be None (then R is N); ids in [0, N)
     sizes: int64[S] on the CPU  wherever the operator's other tensors are
     n_layers: size              an int of at least 0
+    rest: number                a float, or a float64 tensor of one element on the CPU or where the others are
     seed: seed                  an int, a tensor or None, see _seed.py
     graph: graph                a BipartiteGraph, of N nodes
 
@@ -25,7 +26,7 @@ from torch import Tensor
 from ans_fast import reference
 from ans_fast.ops._backend import use_reference
 from ans_fast.ops._library import register_fake, require_cuda_kernels
-from ans_fast.ops._seed import seed_tensor
+from ans_fast.ops._seed import check_number, seed_tensor
 
 # The dtypes of a tensor's elements, on the CPU and elsewhere. Those of an operator's first "rows" or "floats" decide
 # those of the others; "sums" are of the same, but at least float32.
@@ -183,6 +184,10 @@ class Operator:
                 values[at] = value.contiguous()
             elif argument.elements == "seed":
                 values[at] = seed_tensor(value, device)
+            elif argument.elements == "number":
+                if isinstance(value, Tensor):
+                    check_number(argument.name, value, torch.float64, device)
+                    values[at] = value.reshape(())  # so that beside rows it leaves their dtype
             elif argument.elements == "size":
                 if value < 0:
                     raise ValueError(f"{argument.name} must be at least 0, got {value}")
