@@ -353,7 +353,7 @@ def benchmark() -> list[str]:
             return loss_and_gradients(ans_terms, tables, ids, seed)
 
         def plain(*args: object, **kwargs: object) -> object:
-            fast = lambda seed, rows, width: torch.rand(rows, width, device="cuda")  # noqa: E731
+            fast = lambda seed, rows, width, first_row: torch.rand(rows, width, device="cuda")  # noqa: E731
             with mock.patch.object(reference, "ans_noise", fast):
                 return reference.ans_terms(*args, **kwargs)
 

@@ -18,7 +18,7 @@ def _random_words(seed: Tensor, rows: Tensor, n_words: int, stream: int) -> Tens
     return torch.randint(2**32, (len(rows), n_words))
 
 
-def _random_floats(seed: Tensor, n_rows: int, dim: int) -> Tensor:
+def _random_floats(seed: Tensor, n_rows: int, dim: int, first_row: int) -> Tensor:
     return torch.rand(n_rows, dim)
 
 
