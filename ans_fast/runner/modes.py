@@ -12,8 +12,6 @@ from ans_fast.models import modes
 from ans_fast.options import Option, Options
 from ans_fast.runner.metrics import CLICK, RANKING, Metric
 
-LIST_LIMITS = ("train_max_pos_item", "train_max_neg_item", "test_max_pos_item", "test_max_neg_item")
-
 
 class ListData(Options):
     """How rows become lists."""
@@ -75,10 +73,10 @@ class RunMode:
 
     def data_options(self, flags: Mapping[str, Any]) -> dict[str, Any]:
         """See `Settings.data_options`."""
-        options = {"mode": self.name, "sep": flags["sep"]}
+        options = {name: flags[name] for name in ("sep", *self.data_flags())}
         if self.rows.listed:
-            options |= {"impression_key": flags["impression_idkey"], **{name: flags[name] for name in LIST_LIMITS}}
-        return options
+            options["impression_key"] = options.pop("impression_idkey")
+        return {"mode": self.name, **options}
 
     def measured(self, flags: Mapping[str, Any]) -> dict[str, Any]:
         """metrics and ks to measure, main_metric with its cut-off main_k."""

@@ -32,11 +32,15 @@ GPUS = Text(f"(-1|{DEVICE}(,{DEVICE})*)?", "numbers of devices such as 0 or 0,1,
 
 
 class Start(Options):
+    """What is run."""
+
     model_name = Option(text, "ANS", f"one of {', '.join(MODULES)}")
     model_mode = Option(text, "", f"'' or {', '.join(MODES)}")
 
 
 class Global(Options):
+    """Where it runs, and what it writes."""
+
     gpu = Option(GPUS, "0", "CUDA_VISIBLE_DEVICES; '' runs on the CPU, as does a machine without GPU")
     verbose = Option(Integer(0, 100), logging.INFO, "level of the log: 10 is more, 30 less")
     log_file = Option(file_name, "", "default ../log/MODEL/NAME.txt")
@@ -52,12 +56,16 @@ class Global(Options):
 
 
 class Data(Options):
+    """What it reads."""
+
     path = Option(file_name, "data/", "folder of the data sets")
     dataset = Option(file_name, "demo", "a folder there with train.csv, dev.csv and test.csv")
     sep = Option(separator, "\t", "what separates the columns (default: a tab)")
 
 
 class Training(Options):
+    """How long and in which steps."""
+
     epoch = Option(natural, 200, "epochs at most")
     check_epoch = Option(natural, 1, "look for collapsed embeddings every so many epochs")
     test_epoch = Option(Integer(-1, natural.most), -1, "show test results every so many epochs; -1: never")
@@ -70,6 +78,8 @@ class Training(Options):
 
 
 class Steps(Options):
+    """How a step is made."""
+
     capture = Option(
         switch,
         1,
@@ -80,11 +90,15 @@ class Steps(Options):
 
 
 class Ranking(Options):
+    """What is ranked."""
+
     test_all = Option(switch, 0, "1: rank all items instead of neg_items")
     buffer = Option(natural, None, "no effect: nothing is built row by row")
 
 
 class Weights(Options):
+    """Where weights lie."""
+
     model_path = Option(file_name, "", "weights; default ../model/MODEL/NAME.pt")
 
 
