@@ -1,4 +1,5 @@
 """Training: rows to batches, batches to steps, steps to epochs.
 
-Of a model it knows its parameters, `draw`, `loss`, `seed_count` and `begin_epoch`; models know it, for their `fit`.
+Of a model it knows its parameters, `draw`, `loss`, `seed_count`, `begin_epoch` and whether it `captures`;
+models know it, for their `fit`.
 """
