@@ -227,8 +227,8 @@ def test_what_cannot_be_captured_is_told():
 
 MOVES = {
     "memory": lambda run: run.optimizer.state_dict()["state"][0].update(exp_avg=run.model.table.weight.detach() * 0),
-    "numbers": lambda run: setattr(run.model, "gamma", 0.5),
-    "shapes": lambda run: setattr(run.model, "num_neg", 3),
+    "numbers": lambda run: run.optimizer.param_groups[0].update(lr=0.5),
+    "shapes": lambda run: setattr(run.model, "draw_negatives", lambda users, seed: users[:, None]),
     "operators": lambda run: run.model.margin.bias.requires_grad_(False),
 }
 
