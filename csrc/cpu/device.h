@@ -3,7 +3,14 @@
 
 #include "ops/call.h"
 
-namespace ans::cpu {
+namespace ans {
+
+template <>
+struct TypeOf<cpu::bfloat16> {
+  static constexpr ScalarType type = ScalarType::BFloat16;
+};
+
+namespace cpu {
 
 class Device {
  public:
@@ -28,8 +35,10 @@ class Device {
   static auto with_row_type(const Tensor& rows, const char* name, Function function) {
     if (rows.scalar_type() == ScalarType::Float) return function(float{});
     if (rows.scalar_type() == ScalarType::Double) return function(double{});
-    fail(name, " must be float32 or float64");
+    if (rows.scalar_type() == ScalarType::BFloat16) return function(bfloat16{});
+    fail(name, " must be float32, float64 or bfloat16 on the CPU");
   }
 };
 
-}  // namespace ans::cpu
+}  // namespace cpu
+}  // namespace ans

@@ -260,6 +260,25 @@ void backward(const LogSumExpBackwardArgs<T>& a, const Threads& threads) {
   }
 }
 
+// Of 16-bit rows a copy in float32: it is small beside the scores.
+const float* widened(const bfloat16* rows, int64_t size, const Threads& threads) {
+  float* const wide = take<float>(threads.memory, size);
+#pragma omp parallel for schedule(static) num_threads(threads_for(threads, size, 1 << 16))
+  for (int64_t i = 0; i < size; ++i) wide[i] = load<float>(rows + i);
+  return wide;
+}
+
+LogSumExpArgs<float> widened(const LogSumExpArgs<bfloat16>& a, const Threads& threads) {
+  return {widened(a.queries, a.n_queries * a.dim, threads), widened(a.keys, a.n_keys * a.dim, threads),
+          a.query_ids, a.key_ids, a.key_bias, a.scale, a.n_queries, a.n_keys, a.dim, a.log_sums};
+}
+
+void forward(const LogSumExpArgs<bfloat16>& a, const Threads& threads) { forward(widened(a, threads), threads); }
+
+void backward(const LogSumExpBackwardArgs<bfloat16>& a, const Threads& threads) {
+  backward(LogSumExpBackwardArgs<float>{widened(a.inputs, threads), a.grad, a.grad_queries, a.grad_keys}, threads);
+}
+
 }  // namespace
 
 ANS_DEFINE_ROW_KERNEL(log_sum_exp, LogSumExpArgs, forward)

@@ -51,7 +51,6 @@ template <typename T>
 inline void draw_noise(uint64_t seed, int64_t row, int64_t dim, T* __restrict__ r) {
   constexpr int size = WordPack::size, step = 4 * size;
   constexpr auto lanes = std::make_integer_sequence<int, size>();
-  typedef uint32_t Words __attribute__((vector_size(kVectorBytes)));
   typedef int32_t Integers __attribute__((vector_size(kVectorBytes)));  // converted to float faster than Words
   typedef float Floats __attribute__((vector_size(kVectorBytes)));
   WordPack block = first_blocks(lanes);

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "common/exp.h"
+#include "cpu/bfloat16.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -124,6 +125,42 @@ template <typename V, typename T>
 ANS_PACKED V load(const T* from) {
   if constexpr (std::is_same_v<V, T>) return *from;
   else return V(typename V::Vector(*reinterpret_cast<const typename V::Loose*>(from)));
+}
+
+// As many 16-bit numbers as a Pack<float> has lanes.
+typedef uint16_t HalfWords __attribute__((vector_size(kVectorBytes / 2), aligned(2)));
+typedef uint32_t Words __attribute__((vector_size(kVectorBytes)));
+
+// The same of bfloat16: V is float or Pack<float>.
+template <typename V>
+ANS_PACKED V load(const bfloat16* from) {
+  if constexpr (std::is_same_v<V, float>) {
+    const uint32_t bits = uint32_t{from->bits} << 16;
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+  } else {
+    const Words bits = __builtin_convertvector(*reinterpret_cast<const HalfWords*>(from), Words) << 16;
+    return V(reinterpret_cast<typename V::Vector>(bits));
+  }
+}
+
+// The nearest bfloat16, of two the one with an even last bit; NaN stays NaN. Bits: those of a float, or of several.
+template <typename Bits>
+ANS_PACKED Bits upper_half(Bits bits) {
+  const Bits rounded = (bits + 0x7fffu + (bits >> 16 & 1u)) >> 16;
+  return (bits & 0x7fffffffu) > 0x7f800000u ? bits >> 16 | 0x40u : rounded;
+}
+
+ANS_PACKED void store(bfloat16* to, float value) {
+  uint32_t bits;
+  memcpy(&bits, &value, sizeof bits);
+  to->bits = static_cast<uint16_t>(upper_half(bits));
+}
+
+ANS_PACKED void store(bfloat16* to, Pack<float> value) {
+  *reinterpret_cast<HalfWords*>(to) =
+      __builtin_convertvector(upper_half(reinterpret_cast<Words>(value.lanes)), HalfWords);
 }
 
 template <typename V, typename T>

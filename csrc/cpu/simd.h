@@ -9,6 +9,7 @@
 #include <cstdint>
 
 #include "common/memory.h"
+#include "cpu/bfloat16.h"
 
 #define ANS_JOIN_(name, level) name##_##level
 #define ANS_JOIN(name, level) ANS_JOIN_(name, level)
@@ -32,12 +33,14 @@
     __builtin_unreachable();                                              \
   }                                                                       \
   }
-#define ANS_ROW_KERNEL(name, Args) ANS_KERNEL(name, Args<float>) ANS_KERNEL(name, Args<double>)
+#define ANS_ROW_KERNEL(name, Args) \
+  ANS_KERNEL(name, Args<float>) ANS_KERNEL(name, Args<double>) ANS_KERNEL(name, Args<cpu::bfloat16>)
 
 // Defines the entries that ANS_ROW_KERNEL declared: they call `function`.
 #define ANS_DEFINE_ROW_KERNEL(name, Args, function) \
   void ANS_ENTRY(name)(const Args<float>& args, const Threads& threads) { function(args, threads); } \
-  void ANS_ENTRY(name)(const Args<double>& args, const Threads& threads) { function(args, threads); }
+  void ANS_ENTRY(name)(const Args<double>& args, const Threads& threads) { function(args, threads); } \
+  void ANS_ENTRY(name)(const Args<bfloat16>& args, const Threads& threads) { function(args, threads); }
 
 namespace ans::cpu {
 
