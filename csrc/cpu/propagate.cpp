@@ -1,5 +1,5 @@
 // Each layer reads a compact table of rows already scaled by their own deg^-1/2, so that a neighbour costs one vector
-// addition a register, and sums stay in registers. The columns are cut into groups of kLines cache lines: the table of
+// addition a register, and sums stay in registers. The columns are cut into groups of kVectors registers: the table of
 // a group is small enough for the caches that a whole row's would leave. A row is summed by one thread in a fixed order:
 // the bits do not depend on the number of threads.
 #include "ops/propagate.h"
@@ -9,7 +9,13 @@
 namespace ans::cpu {
 namespace {
 
-constexpr int kLines = kVectorBytes == 16 ? 1 : 2;  // of 16-byte registers there are too few for two
+// Registers that a group's sums take twice: two cache lines of float32 or of bfloat16 where there are 32, half of them
+// where there are 16.
+template <typename T>
+constexpr int kVectors = kVectorBytes == 64 && !std::is_same_v<T, bfloat16> ? 2 : 4;
+
+template <typename T>
+constexpr int64_t kLanes = Pack<Sum<T>>::size;
 
 // Where a layer reads and writes. Null pointers: not wanted.
 template <typename T>
@@ -18,7 +24,7 @@ struct Layer {
   const T* add;
   T* out;
   T* next;  // like table
-  T factor;
+  Sum<T> factor;
   const int32_t* places;  // [n_nodes] or null
 };
 
@@ -38,28 +44,26 @@ ANS_PACKED void fetch_ahead(const PropagateArgs<T>& a, const T* rows, int64_t ro
 // The columns of one group, `Count` vectors from `column` on, of row i. Two neighbours at a time, to add without waiting.
 template <int Count, bool Placed, typename T>
 ANS_PACKED void finish_row(const PropagateArgs<T>& a, const Layer<T>& layer, int64_t column, int64_t i) {
-  using Vector = typename Pack<T>::Vector;
-  using Loose = typename Pack<T>::Loose;
-  constexpr int64_t width = Count * kVectorBytes / sizeof(T);
-  const auto row_of = [&](int64_t node) {
-    return reinterpret_cast<const Vector*>(layer.table + (Placed ? layer.places[node] + 1 : node) * width);
-  };
+  using V = Pack<Sum<T>>;
+  using Vector = typename V::Vector;
+  constexpr int64_t lanes = kLanes<T>, width = Count * lanes;
+  const auto row_of = [&](int64_t node) { return layer.table + (Placed ? layer.places[node] + 1 : node) * width; };
   fetch_ahead<width>(a, layer.add, a.add_row, column, i);
   Vector even[Count], odd[Count];
   for (int c = 0; c < Count; ++c) even[c] = odd[c] = Vector{};
   const int32_t* neighbour = a.graph.indices + a.graph.indptr[i];
   const int32_t* const end = a.graph.indices + a.graph.indptr[i + 1];
   for (; neighbour + 1 < end; neighbour += 2) {
-    const Vector* row0 = row_of(neighbour[0]);
-    const Vector* row1 = row_of(neighbour[1]);
-    for (int c = 0; c < Count; ++c) even[c] += row0[c];
-    for (int c = 0; c < Count; ++c) odd[c] += row1[c];
+    const T* row0 = row_of(neighbour[0]);
+    const T* row1 = row_of(neighbour[1]);
+    for (int c = 0; c < Count; ++c) even[c] += load<V>(row0 + c * lanes).lanes;
+    for (int c = 0; c < Count; ++c) odd[c] += load<V>(row1 + c * lanes).lanes;
   }
   if (neighbour < end) {
-    const Vector* row = row_of(neighbour[0]);
-    for (int c = 0; c < Count; ++c) even[c] += row[c];
+    const T* row = row_of(neighbour[0]);
+    for (int c = 0; c < Count; ++c) even[c] += load<V>(row + c * lanes).lanes;
   }
-  const T scale = a.graph.scale[i];
+  const Sum<T> scale = a.graph.scale[i];
   const int64_t source = place_of(a.from, i), target = place_of(a.to, i);
   const T* add = layer.add && source >= 0 ? layer.add + source * a.add_row + column : nullptr;
   T* next = layer.next ? layer.next + i * width : nullptr;
@@ -67,20 +71,20 @@ ANS_PACKED void finish_row(const PropagateArgs<T>& a, const Layer<T>& layer, int
   if (a.dim - column >= width) {
     for (int c = 0; c < Count; ++c) {
       Vector sum = scale * (even[c] + odd[c]);
-      if (add) sum += reinterpret_cast<const Loose*>(add)[c];
-      if (next) reinterpret_cast<Vector*>(next)[c] = scale * sum;
-      if (out) reinterpret_cast<Loose*>(out)[c] = layer.factor * sum;
+      if (add) sum += load<V>(add + c * lanes).lanes;
+      if (next) store(next + c * lanes, V(scale * sum));
+      if (out) store(out + c * lanes, V(layer.factor * sum));
     }
     return;
   }
-  alignas(64) T sums[width];
-  for (int c = 0; c < Count; ++c) reinterpret_cast<Vector*>(sums)[c] = even[c] + odd[c];
+  Sum<T> sums[width];
+  for (int c = 0; c < Count; ++c) store(sums + c * lanes, V(even[c] + odd[c]));
   for (int64_t d = 0; d < a.dim - column; ++d) {
-    sums[d] = scale * sums[d] + (add ? add[d] : T{0});
-    if (out) out[d] = layer.factor * sums[d];
+    sums[d] = scale * sums[d] + (add ? load<Sum<T>>(add + d) : Sum<T>{0});
+    if (out) store(out + d, layer.factor * sums[d]);
   }
   if (next) {
-    for (int d = 0; d < width; ++d) next[d] = scale * sums[d];
+    for (int d = 0; d < width; ++d) store(next + d, scale * sums[d]);
   }
 }
 
@@ -154,8 +158,8 @@ struct Tables {
 
 template <typename T>
 Tables<T> make_tables(const PropagateArgs<T>& a, const Memory& memory) {
-  constexpr int64_t line = 64 / sizeof(T);
-  const int64_t width = a.dim > line ? 2 * line : line;  // of the widest group
+  constexpr int64_t most = kVectors<T> * kLanes<T>;
+  const int64_t width = a.dim > most / 2 ? most : most / 2;  // of the widest group
   T* rows = take<T>(memory, a.graph.n_nodes * width);
   return {rows, a.from ? take<T>(memory, (1 + a.n_from) * width) : rows};
 }
@@ -166,12 +170,12 @@ template <int Count, typename T>
 void propagate_columns(const PropagateArgs<T>& a, int64_t column, const Sides& sides, const Tables<T>& tables,
                        int n_threads) {
   const GraphView& graph = a.graph;
-  constexpr int64_t width = Count * kVectorBytes / sizeof(T);
+  constexpr int64_t width = Count * kLanes<T>;
   const int64_t columns = a.dim - column < width ? a.dim - column : width, parts = 8 * n_threads;
   T *const table = tables.rows, *const first = tables.first;
   const bool copies = a.out_hop != 0 || a.n_layers == 0;
 #pragma omp single nowait
-  for (int64_t d = 0; a.from && d < width; ++d) first[d] = T{0};
+  for (int64_t d = 0; a.from && d < width; ++d) first[d] = T{};
   const Rows start = sides.after(a.n_layers);
 #pragma omp for schedule(static)
   for (int64_t i = start.begin; i < start.end; ++i) {
@@ -180,13 +184,13 @@ void propagate_columns(const PropagateArgs<T>& a, int64_t column, const Sides& s
     const T* x = source >= 0 ? a.x + source * a.x_row + column : nullptr;
     if (x) {
       T* row = first + (a.from ? source + 1 : i) * width;
-      const T scale = graph.scale[i];
-      for (int64_t d = 0; d < columns; ++d) row[d] = scale * x[d];
-      for (int64_t d = columns; d < width; ++d) row[d] = T{0};
+      const Sum<T> scale = graph.scale[i];
+      for (int64_t d = 0; d < columns; ++d) store(row + d, scale * load<Sum<T>>(x + d));
+      for (int64_t d = columns; d < width; ++d) row[d] = T{};
     }
     if (copies && target >= 0) {
       T* out = a.out + target * a.out_row + column;
-      for (int64_t d = 0; d < columns; ++d) out[d] = x ? x[d] : T{0};
+      for (int64_t d = 0; d < columns; ++d) out[d] = x ? x[d] : T{};
     }
   }
   for (int64_t k = 1; k <= a.n_layers; ++k) {
@@ -194,7 +198,7 @@ void propagate_columns(const PropagateArgs<T>& a, int64_t column, const Sides& s
     const Rows rows = sides.after(a.n_layers - k);
     const Layer<T> layer = {k == 1 ? first : table, a.add ? a.add + k * a.add_hop : nullptr,
                             last || a.out_hop != 0 ? a.out + k * a.out_hop : nullptr, last ? nullptr : table,
-                            last && a.out_hop == 0 ? a.factor : T{1}, k == 1 ? a.from : nullptr};
+                            last && a.out_hop == 0 ? a.factor : Sum<T>{1}, k == 1 ? a.from : nullptr};
 #pragma omp for schedule(dynamic, 1)
     for (int64_t part = 0; part < parts; ++part) {
       const Rows some = part_of(graph, rows, part, parts);
@@ -211,8 +215,7 @@ void propagate_columns(const PropagateArgs<T>& a, int64_t column, const Sides& s
 // these ways goes through all layers while its table is in the cache.
 template <typename T>
 void propagate_rows(const PropagateArgs<T>& a, const Threads& threads) {
-  constexpr int line_vectors = 64 / kVectorBytes;
-  constexpr int64_t line = 64 / sizeof(T);
+  constexpr int most = kVectors<T>;
   const int n_threads = threads_for(threads, (a.graph.n_indices + a.graph.n_nodes) * a.dim, 1 << 16);
   *a.sound = indptr_is_sound(a.graph);
   if (!*a.sound) return;
@@ -224,9 +227,9 @@ void propagate_rows(const PropagateArgs<T>& a, const Threads& threads) {
   const Sides ways[] = {{users, items}, {items, users}};
 #pragma omp parallel num_threads(n_threads)
   for (const Sides& sides : ways) {
-    for (int64_t column = 0; column < a.dim; column += kLines * line) {
-      if (a.dim - column > line) propagate_columns<kLines * line_vectors>(a, column, sides, tables, n_threads);
-      else propagate_columns<line_vectors>(a, column, sides, tables, n_threads);
+    for (int64_t column = 0; column < a.dim; column += most * kLanes<T>) {
+      if (a.dim - column > most / 2 * kLanes<T>) propagate_columns<most>(a, column, sides, tables, n_threads);
+      else propagate_columns<most / 2>(a, column, sides, tables, n_threads);
     }
   }
 }

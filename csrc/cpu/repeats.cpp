@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "cpu/pack.h"
+
 namespace ans::cpu {
 namespace {
 
@@ -27,21 +29,29 @@ void copy(const RepeatArgs<T>& a, const Threads& threads) {
   }
 }
 
-// Threads share out the columns.
+// Threads share out the columns. Sums of 16-bit rows are made in float32, beside `out`.
 template <typename T>
 void sum(const RepeatArgs<T>& a, const Threads& threads) {
+  using S = Sum<T>;
   constexpr int64_t line = 64 / sizeof(T);
+  S* sums;
+  if constexpr (std::is_same_v<S, T>) sums = a.out;
+  else sums = take<S>(threads.memory, a.n_ids * a.width);
 #pragma omp parallel for num_threads(threads_of(a, threads))
   for (int64_t begin = 0; begin < a.width; begin += line) {
     const int64_t end = begin + line < a.width ? begin + line : a.width;
     for (int64_t r = 0; r < a.n_ids; ++r) {
       const int64_t first = a.first[a.ids[r]];
       const T* row = a.rows + r * a.width;
-      T* out = a.out + first * a.width;
-      if (first == r) memcpy(out + begin, row + begin, sizeof(T) * static_cast<size_t>(end - begin));
-      else
-        for (int64_t d = begin; d < end; ++d) out[d] += row[d];
+      S* out = sums + first * a.width;
+      for (int64_t d = begin; d < end; ++d) {
+        const S value = load<S>(row + d);
+        out[d] = first == r ? value : out[d] + value;
+      }
     }
+    if constexpr (!std::is_same_v<S, T>)
+      for (int64_t r = 0; r < a.n_ids; ++r)
+        for (int64_t d = r * a.width + begin; d < r * a.width + end; ++d) store(a.out + d, sums[d]);
   }
 }
 
