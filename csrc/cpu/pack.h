@@ -128,8 +128,8 @@ ANS_PACKED V load(const T* from) {
 }
 
 // As many 16-bit numbers as a Pack<float> has lanes.
-typedef uint16_t HalfWords __attribute__((vector_size(kVectorBytes / 2), aligned(2)));
-typedef uint32_t Words __attribute__((vector_size(kVectorBytes)));
+typedef uint16_t HalfWords __attribute__((vector_size(kVectorBytes / 2), aligned(2), may_alias));
+typedef uint32_t Words __attribute__((vector_size(kVectorBytes), may_alias));
 
 // The same of bfloat16: V is float or Pack<float>.
 template <typename V>

@@ -17,6 +17,43 @@ constexpr int kVectors = kVectorBytes == 64 && !std::is_same_v<T, bfloat16> ? 2 
 template <typename T>
 constexpr int64_t kLanes = Pack<Sum<T>>::size;
 
+template <typename T>
+using Vector = typename Pack<Sum<T>>::Vector;
+
+// A row of a table: registers as they are, or of bfloat16 rows two in the place of one, which one instruction each tells
+// apart: the first in the upper halves of 32-bit words, the second in the lower.
+template <int Count, typename T>
+ANS_PACKED void add_row(Vector<T> (&sums)[Count], const T* row) {
+  if constexpr (std::is_same_v<T, bfloat16>) {
+    for (int c = 0; c < Count; c += 2) {
+      const Words both = *reinterpret_cast<const Words*>(row + c * kLanes<T>);
+      sums[c] += reinterpret_cast<Vector<T>>(both & 0xffff0000u);
+      sums[c + 1] += reinterpret_cast<Vector<T>>(both << 16);
+    }
+  } else {
+    for (int c = 0; c < Count; ++c) sums[c] += reinterpret_cast<const Vector<T>*>(row)[c];
+  }
+}
+
+template <int Count, typename T>
+ANS_PACKED void store_row(T* row, const Vector<T> (&values)[Count]) {
+  if constexpr (std::is_same_v<T, bfloat16>) {
+    for (int c = 0; c < Count; c += 2)
+      *reinterpret_cast<Words*>(row + c * kLanes<T>) = upper_half(reinterpret_cast<Words>(values[c])) << 16 |
+                                                       upper_half(reinterpret_cast<Words>(values[c + 1]));
+  } else {
+    for (int c = 0; c < Count; ++c) reinterpret_cast<Vector<T>*>(row)[c] = values[c];
+  }
+}
+
+// The same of numbers side by side.
+template <int Count, typename T>
+ANS_PACKED void store_numbers(T* row, const Sum<T>* numbers) {
+  Vector<T> values[Count];
+  for (int c = 0; c < Count; ++c) values[c] = load<Pack<Sum<T>>>(numbers + c * kLanes<T>).lanes;
+  store_row(row, values);
+}
+
 // Where a layer reads and writes. Null pointers: not wanted.
 template <typename T>
 struct Layer {
@@ -45,24 +82,18 @@ ANS_PACKED void fetch_ahead(const PropagateArgs<T>& a, const T* rows, int64_t ro
 template <int Count, bool Placed, typename T>
 ANS_PACKED void finish_row(const PropagateArgs<T>& a, const Layer<T>& layer, int64_t column, int64_t i) {
   using V = Pack<Sum<T>>;
-  using Vector = typename V::Vector;
   constexpr int64_t lanes = kLanes<T>, width = Count * lanes;
   const auto row_of = [&](int64_t node) { return layer.table + (Placed ? layer.places[node] + 1 : node) * width; };
   fetch_ahead<width>(a, layer.add, a.add_row, column, i);
-  Vector even[Count], odd[Count];
-  for (int c = 0; c < Count; ++c) even[c] = odd[c] = Vector{};
+  Vector<T> even[Count], odd[Count];
+  for (int c = 0; c < Count; ++c) even[c] = odd[c] = Vector<T>{};
   const int32_t* neighbour = a.graph.indices + a.graph.indptr[i];
   const int32_t* const end = a.graph.indices + a.graph.indptr[i + 1];
   for (; neighbour + 1 < end; neighbour += 2) {
-    const T* row0 = row_of(neighbour[0]);
-    const T* row1 = row_of(neighbour[1]);
-    for (int c = 0; c < Count; ++c) even[c] += load<V>(row0 + c * lanes).lanes;
-    for (int c = 0; c < Count; ++c) odd[c] += load<V>(row1 + c * lanes).lanes;
+    add_row(even, row_of(neighbour[0]));
+    add_row(odd, row_of(neighbour[1]));
   }
-  if (neighbour < end) {
-    const T* row = row_of(neighbour[0]);
-    for (int c = 0; c < Count; ++c) even[c] += load<V>(row + c * lanes).lanes;
-  }
+  if (neighbour < end) add_row(even, row_of(neighbour[0]));
   const Sum<T> scale = a.graph.scale[i];
   const int64_t source = place_of(a.from, i), target = place_of(a.to, i);
   const T* add = layer.add && source >= 0 ? layer.add + source * a.add_row + column : nullptr;
@@ -70,11 +101,12 @@ ANS_PACKED void finish_row(const PropagateArgs<T>& a, const Layer<T>& layer, int
   T* out = layer.out && target >= 0 ? layer.out + target * a.out_row + column : nullptr;
   if (a.dim - column >= width) {
     for (int c = 0; c < Count; ++c) {
-      Vector sum = scale * (even[c] + odd[c]);
+      Vector<T> sum = scale * (even[c] + odd[c]);
       if (add) sum += load<V>(add + c * lanes).lanes;
-      if (next) store(next + c * lanes, V(scale * sum));
       if (out) store(out + c * lanes, V(layer.factor * sum));
+      even[c] = scale * sum;
     }
+    if (next) store_row(next, even);
     return;
   }
   Sum<T> sums[width];
@@ -84,7 +116,8 @@ ANS_PACKED void finish_row(const PropagateArgs<T>& a, const Layer<T>& layer, int
     if (out) store(out + d, layer.factor * sums[d]);
   }
   if (next) {
-    for (int d = 0; d < width; ++d) store(next + d, scale * sums[d]);
+    for (int d = 0; d < width; ++d) sums[d] *= scale;
+    store_numbers<Count>(next, sums);
   }
 }
 
@@ -183,10 +216,10 @@ void propagate_columns(const PropagateArgs<T>& a, int64_t column, const Sides& s
     const int64_t source = place_of(a.from, i), target = place_of(a.to, i);
     const T* x = source >= 0 ? a.x + source * a.x_row + column : nullptr;
     if (x) {
-      T* row = first + (a.from ? source + 1 : i) * width;
       const Sum<T> scale = graph.scale[i];
-      for (int64_t d = 0; d < columns; ++d) store(row + d, scale * load<Sum<T>>(x + d));
-      for (int64_t d = columns; d < width; ++d) row[d] = T{};
+      Sum<T> row[width] = {};
+      for (int64_t d = 0; d < columns; ++d) row[d] = scale * load<Sum<T>>(x + d);
+      store_numbers<Count>(first + (a.from ? source + 1 : i) * width, row);
     }
     if (copies && target >= 0) {
       T* out = a.out + target * a.out_row + column;
