@@ -35,8 +35,9 @@ def ans_terms(
     learned margin, and per pair and hop the augmented negative with the largest score is selected.
 
     Args:
-        user_hops, item_hops: [n_users, H, D] and [n_items, H, D], float32 or float64. Differentiable, as are the gates
-            and the margin.
+        user_hops, item_hops: [n_users, H, D] and [n_items, H, D], of float32, float64 or bfloat16 (on a GPU float32,
+            bfloat16 or float16; of 16 bits, arithmetic and terms are float32). Differentiable, as are the gates and the
+            margin, which are of the same dtype.
         user_gate: [B, H, D], the gate logits (before the sigmoid) of the batch's users.
         item_gate: [n_items, H, D], those of all items.
         margin_weight, margin_bias: [D] and [1], the margin's linear layer.

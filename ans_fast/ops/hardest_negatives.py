@@ -25,8 +25,8 @@ def hardest_negatives(
     matter to the pair score low.
 
     Args:
-        user_rows: [B, H, D], float32 or float64 (on a GPU float32, bfloat16 or float16): what the pairs' items are
-            scored by.
+        user_rows: [B, H, D], float32, float64 or bfloat16 (on a GPU float32, bfloat16 or float16): what the pairs'
+            items are scored by.
         item_hops: [n_items, H, D].
         candidates: int64 [B, K, M]: M items to look at for each of K negatives.
         item_gate: [n_items, H, D], the gate logits (before the sigmoid) of all items; or None: no gate.

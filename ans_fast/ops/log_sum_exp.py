@@ -27,7 +27,7 @@ def log_sum_exp(
     arXiv 1805.02867). Sums have one order: the same bits at any number of threads.
 
     Args:
-        queries: [B, D], float32 or float64 (on a GPU float32, bfloat16 or float16).
+        queries: [B, D], float32, float64 or bfloat16 (on a GPU float32, bfloat16 or float16).
         keys: [N, D].
         query_ids, key_ids: int64 [B] and [N], any numbers; or None, both: every pair counts.
         key_bias: [N] added to a key's scores, such as minus the logarithm of how often it is drawn; float32, or

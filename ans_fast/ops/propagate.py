@@ -21,7 +21,8 @@ def propagate(x: Tensor, graph: BipartiteGraph, n_layers: int, nodes: Tensor | N
     node without edges gets zeros.
 
     Args:
-        x: float32 or float64 [N, D], one row a node, users first; on the graph's device. Differentiable.
+        x: [N, D], one row a node, users first; on the graph's device. Differentiable. float32, float64 or bfloat16 (on
+            a GPU float32, bfloat16 or float16); rows of 16 bits are stored so between hops too, and summed in float32.
         graph: the graph of N nodes.
         n_layers: how many hops to add, ≥ 0.
         nodes: int64 [R], the nodes whose rows are wanted, in any order, also repeatedly; None: all. Fewer are less

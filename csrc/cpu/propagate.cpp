@@ -35,23 +35,26 @@ ANS_PACKED void add_row(Vector<T> (&sums)[Count], const T* row) {
   }
 }
 
-template <int Count, typename T>
-ANS_PACKED void store_row(T* row, const Vector<T> (&values)[Count]) {
+// Stores register c of `values`; of bfloat16 rows every other call stores two.
+template <typename T>
+ANS_PACKED void store_register(T* row, int c, const Vector<T>* values) {
   if constexpr (std::is_same_v<T, bfloat16>) {
-    for (int c = 0; c < Count; c += 2)
-      *reinterpret_cast<Words*>(row + c * kLanes<T>) = upper_half(reinterpret_cast<Words>(values[c])) << 16 |
-                                                       upper_half(reinterpret_cast<Words>(values[c + 1]));
+    if (c % 2 == 0) return;
+    *reinterpret_cast<Words*>(row + (c - 1) * kLanes<T>) = upper_half(reinterpret_cast<Words>(values[c - 1])) << 16 |
+                                                           upper_half(reinterpret_cast<Words>(values[c]));
   } else {
-    for (int c = 0; c < Count; ++c) reinterpret_cast<Vector<T>*>(row)[c] = values[c];
+    reinterpret_cast<Vector<T>*>(row)[c] = values[c];
   }
 }
 
-// The same of numbers side by side.
+// The same of all registers, from numbers side by side.
 template <int Count, typename T>
 ANS_PACKED void store_numbers(T* row, const Sum<T>* numbers) {
   Vector<T> values[Count];
-  for (int c = 0; c < Count; ++c) values[c] = load<Pack<Sum<T>>>(numbers + c * kLanes<T>).lanes;
-  store_row(row, values);
+  for (int c = 0; c < Count; ++c) {
+    values[c] = load<Pack<Sum<T>>>(numbers + c * kLanes<T>).lanes;
+    store_register(row, c, values);
+  }
 }
 
 // Where a layer reads and writes. Null pointers: not wanted.
@@ -103,10 +106,12 @@ ANS_PACKED void finish_row(const PropagateArgs<T>& a, const Layer<T>& layer, int
     for (int c = 0; c < Count; ++c) {
       Vector<T> sum = scale * (even[c] + odd[c]);
       if (add) sum += load<V>(add + c * lanes).lanes;
+      if (next) {
+        even[c] = scale * sum;
+        store_register(next, c, even);
+      }
       if (out) store(out + c * lanes, V(layer.factor * sum));
-      even[c] = scale * sum;
     }
-    if (next) store_row(next, even);
     return;
   }
   Sum<T> sums[width];

@@ -1,5 +1,5 @@
-"""Rows of bfloat16 on the CPU: the reference's results from the same rows in float64, to float32's rounding and, where a
-result is stored in bfloat16, to the nearest of its numbers."""
+"""Rows of bfloat16 on the CPU: the reference's results from the same rows in float64, to float32's rounding and, where
+results are stored in bfloat16, to that of its numbers."""
 
 from __future__ import annotations
 
@@ -142,4 +142,6 @@ def test_opcheck_and_mixed_dtypes():
     with pytest.raises(TypeError, match="item_gate must be bfloat16, got float32"):
         case.run()
     with pytest.raises(ValueError, match="item_gate must be of user_hops's dtype"):
-        torch.ops.ans_fast.ans_terms_forward(*inputs[:3], inputs[3].float(), *inputs[4:], 0.1, 0.1, torch.tensor([1]), 0)
+        torch.ops.ans_fast.ans_terms_forward(
+            *inputs[:3], inputs[3].float(), *inputs[4:], 0.1, 0.1, torch.tensor([1]), 0
+        )

@@ -179,7 +179,9 @@ BAD = {
         1, c.floats[1][..., :7]
     ),
     "item_hops must be float64, got float32": lambda c: c.floats.__setitem__(1, c.floats[1].float()),
-    "user_rows must be float32 or float64 or bfloat16, got int64": lambda c: c.floats.__setitem__(0, c.floats[0].long()),
+    "user_rows must be float32 or float64 or bfloat16, got int64": lambda c: c.floats.__setitem__(
+        0, c.floats[0].long()
+    ),
     "candidates must be [B = 6, K, M], got [6, 8]": lambda c: setattr(c, "candidates", c.candidates.flatten(1)),
     "candidates must have at least one item a negative, got M = 0": lambda c: setattr(
         c, "candidates", c.candidates[..., :0]

@@ -203,7 +203,11 @@ def test_compiles_whole():
         (dict(key_bias=torch.ones(9)), TypeError, "key_bias must be float64, got float32"),
         (dict(key_bias=torch.ones(9, 1).double()), ValueError, r"key_bias must be \[N = 9\], got \[9, 1\]"),
         (dict(keys=torch.ones(9, 8, dtype=torch.float64, device="meta")), ValueError, "keys must be on cpu, got meta"),
-        (dict(queries=torch.ones(6, 8).half()), TypeError, "queries must be float32 or float64 or bfloat16, got float16"),
+        (
+            dict(queries=torch.ones(6, 8).half()),
+            TypeError,
+            "queries must be float32 or float64 or bfloat16, got float16",
+        ),
     ],
 )
 @pytest.mark.parametrize("backend", ["fused", "reference"])

@@ -147,7 +147,12 @@ def test_takes_views():
     [
         (lambda: torch.ones(129, 4), 1, ValueError, r"x must be \[N = 130, D\], got \[129, 4\]"),
         (lambda: torch.ones(130), 1, ValueError, r"x must be \[N = 130, D\], got \[130\]"),
-        (lambda: torch.ones(130, 4, dtype=torch.int64), 1, TypeError, "x must be float32 or float64 or bfloat16, got int64"),
+        (
+            lambda: torch.ones(130, 4, dtype=torch.int64),
+            1,
+            TypeError,
+            "x must be float32 or float64 or bfloat16, got int64",
+        ),
         (lambda: torch.ones(130, 4), -1, ValueError, "n_layers must be at least 0, got -1"),
         (lambda: torch.ones(130, 4, device="meta"), 1, ValueError, "graph must be on x's device meta, got cpu"),
         (lambda: [[1.0]], 1, TypeError, "x must be a tensor"),
