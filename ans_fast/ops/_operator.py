@@ -30,9 +30,9 @@ from ans_fast.ops._seed import check_number, seed_tensor
 
 # The dtypes of a tensor's elements, on the CPU and elsewhere. Those of an operator's first "rows" or "floats" decide
 # those of the others; "sums" are of the same, but at least float32.
-_LONG, _SHORT = (torch.float32, torch.float64), (torch.float16, torch.bfloat16)
+_LONG, _SHORT = (torch.float32, torch.float64), (torch.bfloat16, torch.float16)
 ELEMENTS = {
-    "rows": (_LONG, _LONG + _SHORT),
+    "rows": ((*_LONG, torch.bfloat16), _LONG + _SHORT),
     "floats": (_LONG, _LONG),
     "sums": (_LONG, _LONG),
     "float32": ((torch.float32,),) * 2,

@@ -33,10 +33,15 @@ class Device {
 
   template <typename Function>
   static auto with_row_type(const Tensor& rows, const char* name, Function function) {
+    if (rows.scalar_type() == ScalarType::BFloat16) return function(bfloat16{});
+    return with_float_type(rows, name, function);
+  }
+
+  template <typename Function>
+  static auto with_float_type(const Tensor& rows, const char* name, Function function) {
     if (rows.scalar_type() == ScalarType::Float) return function(float{});
     if (rows.scalar_type() == ScalarType::Double) return function(double{});
-    if (rows.scalar_type() == ScalarType::BFloat16) return function(bfloat16{});
-    fail(name, " must be float32, float64 or bfloat16 on the CPU");
+    fail(name, " must be float32 or float64, or where rows may have 16 bits bfloat16");
   }
 };
 

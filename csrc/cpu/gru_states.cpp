@@ -390,7 +390,7 @@ void backward(const GruBackwardArgs<T>& args, const Threads& threads) {
 
 }  // namespace
 
-ANS_DEFINE_ROW_KERNEL(gru_forward, GruForwardArgs, forward)
-ANS_DEFINE_ROW_KERNEL(gru_backward, GruBackwardArgs, backward)
+ANS_DEFINE_FLOAT_KERNEL(gru_forward, GruForwardArgs, forward)
+ANS_DEFINE_FLOAT_KERNEL(gru_backward, GruBackwardArgs, backward)
 
 }  // namespace ans::cpu

@@ -86,6 +86,12 @@ class Call {
     return Device::with_row_type(first_, name_, function);
   }
 
+  // The same without types of 16 bits, which not all kernels have.
+  template <typename Function>
+  auto with_float_type(Function function) const {
+    return Device::with_float_type(first_, name_, function);
+  }
+
   // A tensor's elements, once it is checked. `shape` says in words what `sizes` are, of which -1 allows any.
   template <typename T>
   const T* values(const Tensor& tensor, const char* name, const char* shape, Sizes sizes) {

@@ -29,7 +29,7 @@ struct GruForwardArgs : GruInputs<T> {
   T* gates;          // [P, 4, padded_size(H)], or null, not wanted: at each id r, z, the state's share of n, and n
   T* after;          // [P, padded_size(H)], or null as well: the state after each id
 };
-ANS_ROW_KERNEL(gru_forward, GruForwardArgs)
+ANS_FLOAT_KERNEL(gru_forward, GruForwardArgs)
 
 template <typename T>
 struct GruBackwardArgs : GruInputs<T> {
@@ -42,7 +42,7 @@ struct GruBackwardArgs : GruInputs<T> {
   T* grad_bias_ih;    // [3H]
   T* grad_bias_hh;    // [3H]
 };
-ANS_ROW_KERNEL(gru_backward, GruBackwardArgs)
+ANS_FLOAT_KERNEL(gru_backward, GruBackwardArgs)
 
 }  // namespace ans
 
@@ -102,7 +102,7 @@ std::tuple<Tensor, Tensor, Tensor> gru_states(Tensor table, Tensor ids, Tensor s
                                               Tensor weight_ih, Tensor weight_hh, Tensor bias_ih, Tensor bias_hh,
                                               bool save) {
   Call<Device> call(table, "table");
-  return call.with_row_type([&](auto zero) {
+  return call.with_float_type([&](auto zero) {
     using T = decltype(zero);
     GruForwardArgs<T> args = {};
     set_inputs(call, args, table, ids, sizes, n_sequences, weight_ih, weight_hh);
@@ -125,7 +125,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> gru_states_backward(Tensor gr
                                                                        Tensor table, Tensor ids, Tensor sizes,
                                                                        Tensor weight_ih, Tensor weight_hh) {
   Call<Device> call(table, "table");
-  return call.with_row_type([&](auto zero) {
+  return call.with_float_type([&](auto zero) {
     using T = decltype(zero);
     GruBackwardArgs<T> args = {};
     call.check_shape(grad, "grad", "[B, H]", {-1, -1});
