@@ -22,6 +22,7 @@
   template <typename T>                                 \
   void name(const Args<T>& args, const Stream& stream); \
   }
+#define ANS_FLOAT_KERNEL(name, Args) ANS_ROW_KERNEL(name, Args)
 #else
 #include "cpu/simd.h"
 #endif
