@@ -6,6 +6,7 @@ one exchange, and their gradients go back to the columns by another.
 
 from __future__ import annotations
 
+import mmap
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +15,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
@@ -95,8 +95,9 @@ class Columns:
         group, whole = self.group, torch.empty(0, self.dim, dtype=block.dtype)
         if group.leads:
             with tempfile.TemporaryFile(dir=folder) as file:
-                shape, dtype = (len(block), self.dim), block.cpu()[:0].numpy().dtype
-                whole = torch.from_numpy(np.memmap(file, dtype, "w+", shape=shape))
+                file.truncate(len(block) * self.dim * block.element_size())
+                mapped = mmap.mmap(file.fileno(), 0)
+            whole = torch.frombuffer(mapped, dtype=block.dtype).view(-1, self.dim)
         for start in range(0, len(block), ROWS):
             part = block[start : start + ROWS]
             sent = [part.numel(), *[0] * (group.size - 1)]
@@ -105,6 +106,7 @@ class Columns:
             if group.leads:
                 columns = [piece.view(len(part), -1) for piece in pieces]
                 whole[start : start + ROWS] = torch.cat(columns, 1).cpu()
+                mapped.madvise(mmap.MADV_DONTNEED)  # what is in the file need not stay in this process's memory
         return whole
 
 

@@ -13,6 +13,7 @@ from ans_fast import BipartiteGraph
 from ans_fast.data import Dataset, Events, ImpressionLists, Labelled
 from ans_fast.distributed import ALONE, Processes
 from ans_fast.models.base import Recommender
+from ans_fast.nn.held_state import held_tables
 from ans_fast.runner import metrics as m
 from ans_fast.runner.settings import Settings
 from ans_fast.training.batches import Query, Rows, batches
@@ -103,7 +104,8 @@ class AllItemsEvaluator(Evaluator):
     def __init__(self, model: Recommender, rows: Rows, batch_size: int, group: Processes, clicked: Events):
         n_users, n_items = model.graph.n_users, model.graph.n_items
         score_bytes = SCORE_BYTES.get(model.device.type, SCORE_BYTES_ELSEWHERE)
-        super().__init__(model, rows, max(1, min(batch_size, score_bytes // (4 * n_items))), group)
+        together = group.size if held_tables(model) else 1  # processes score the users of all, to add up
+        super().__init__(model, rows, max(1, min(batch_size, score_bytes // (4 * n_items * together))), group)
         self.clicked = BipartiteGraph(clicked.users, clicked.items, n_users, n_items).to(model.device)
         self.n_clicked = self.count_clicks(self.clicked)
 
