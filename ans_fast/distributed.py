@@ -157,7 +157,9 @@ class Launched(Group):
         from torch.distributed.rendezvous import rendezvous
 
         with _connected():
-            self._store, rank, size = next(iter(rendezvous("env://", timeout=PATIENCE)))
+            store, rank, size = next(iter(rendezvous("env://", timeout=PATIENCE)))
+            # what processes before a restart by torchrun have left in the store is not for these
+            self._store = dist.PrefixStore(f"start {os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
             dist.init_process_group("gloo", store=self._store, rank=rank, world_size=size, timeout=PATIENCE)
         super().__init__()
 
@@ -206,8 +208,8 @@ def _connected() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        told = " ".join(str(error).split())
-        raise UserError(f"another process of the group is lost, it was killed or broke off ({told[-150:]})") from None
+        told = " ".join(str(error).split()).split(". ")[0]
+        raise UserError(f"another process of the group is lost, it was killed or broke off ({told[-100:]})") from None
 
 
 def use_share_of_cores(group: Processes) -> None:
