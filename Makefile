@@ -32,9 +32,10 @@ bench: $(VENV)/.built
 	$(RUN) -m benchmarks.report
 
 # On a machine with a GPU, a CUDA build of torch and nvcc: builds the CUDA half, checks every operator on the GPU, times
-# it, and writes a report to benchmarks/results. Installs nothing: without .venv it takes PYTHON as it is.
+# operators, training steps and growing graphs, and writes a report to benchmarks/results, in less than five minutes.
+# Installs nothing: without .venv it takes PYTHON as it is.
 gpu-check:
-	$(if $(wildcard $(RUN)),$(RUN),$(PYTHON)) benchmarks/gpu_check.py
+	$(if $(wildcard $(RUN)),$(RUN),$(PYTHON)) -m benchmarks.gpu
 
 # Generated attacks on data, flags, files, processes and operators, for so many minutes from a seed.
 MINUTES ?= 20

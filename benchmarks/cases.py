@@ -47,15 +47,22 @@ TINY = GraphSize(30, 40, 200)
 
 def pairs(size: GraphSize) -> tuple[np.ndarray, np.ndarray]:
     """`size.edges` distinct (user, item), items and users of very unequal popularity, as in real data."""
-    rng = np.random.default_rng(0)
-    chances = [(np.arange(n) + 10.0) ** -0.8 for n in (size.users, size.items)]
-    cumulated = [np.cumsum(c / c.sum()) for c in chances]
+    user_chances, item_chances = ((np.arange(n) + 10.0) ** -0.8 for n in (size.users, size.items))
+    return distinct_pairs(np.random.default_rng(0), user_chances, item_chances, size.edges)
+
+
+def distinct_pairs(
+    rng: np.random.Generator, user_chances: np.ndarray, item_chances: np.ndarray, n: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """n distinct (user, item), each drawn by its chances: users and items int64 [n]."""
+    cumulated = [np.cumsum(c / c.sum()) for c in (user_chances, item_chances)]
+    n_items = len(item_chances)
     keys = np.empty(0, np.int64)
-    while len(keys) < size.edges:
-        users, items = (np.searchsorted(c, rng.random(size.edges) * c[-1]) for c in cumulated)
-        keys = np.union1d(keys, users * size.items + items)
-    keys = rng.permutation(keys)[: size.edges]
-    return keys // size.items, keys % size.items
+    while len(keys) < n:
+        users, items = (np.searchsorted(c, rng.random(n) * c[-1]) for c in cumulated)
+        keys = np.union1d(keys, users * n_items + items)
+    keys = rng.permutation(keys)[:n]
+    return keys // n_items, keys % n_items
 
 
 def graph(size: GraphSize) -> BipartiteGraph:

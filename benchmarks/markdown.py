@@ -33,7 +33,7 @@ def render(table: Table, results: list[Result]) -> str:
     for op in table.ops():
         parts.append(f"## {op}")
         parts.append(_table(table, op, "time, ms", lambda case: _time(table, case)))
-        parts.append(_table(table, op, "memory, MB", lambda case: "" if case.peak_mb is None else _short(case.peak_mb)))
+        parts.append(_table(table, op, "memory, MB", lambda case: "" if case.peak_mb is None else short(case.peak_mb)))
     disturbed = [r for r in results if r.waited > WAITED_LIMIT]
     if disturbed:
         parts.append(
@@ -53,12 +53,12 @@ def _table(table: Table, op: str, title: str, cell: Callable[[Result], str]) -> 
 
 
 def _time(table: Table, case: Result) -> str:
-    text = _short(case.p50_ms) + ("*" if case.waited > WAITED_LIMIT else "")
+    text = short(case.p50_ms) + ("*" if case.waited > WAITED_LIMIT else "")
     ratio = table.speed_up(case.op, case.config, case.mode, case.provider)
-    return text if case.provider == "fused" or ratio is None else f"{text} (×{_short(ratio)})"
+    return text if case.provider == "fused" or ratio is None else f"{text} (×{short(ratio)})"
 
 
-def _short(value: float) -> str:
+def short(value: float) -> str:
     """Three significant digits, never an exponent."""
     if value >= 100:
         return f"{value:,.0f}"

@@ -15,11 +15,11 @@ COMPILER = "inductor"  # the quick mode takes one that traces only
 
 
 def _random_words(seed: Tensor, rows: Tensor, n_words: int, stream: int) -> Tensor:
-    return torch.randint(2**32, (len(rows), n_words))
+    return torch.randint(2**32, (len(rows), n_words), device=rows.device)
 
 
 def _random_floats(seed: Tensor, n_rows: int, dim: int, first_row: int) -> Tensor:
-    return torch.rand(n_rows, dim)
+    return torch.rand(n_rows, dim, device=seed.device)
 
 
 @contextmanager
