@@ -84,10 +84,12 @@ SIZES = operators.Sizes(
     graph=(9, 8, 30),
     draws=7,
     copied=1024,
-    dtypes=(torch.float32,),
+    dtypes=(torch.float32, torch.bfloat16),
 )
 SMALL_PARTS = {
-    checks.TITLE: lambda section, gpu, report: checks.run(section, gpu, small=True, dtypes=(torch.float32,)),
+    checks.TITLE: lambda section, gpu, report: checks.run(
+        section, gpu, small=True, dtypes=(torch.float32, torch.bfloat16)
+    ),
     operators.TITLE: lambda section, gpu, report: operators.run(section, gpu, SIZES),
     steps.TITLE: lambda section, gpu, report: steps.run(section, gpu, CASES, batch=40, dim=4),
     scaling.TITLE: lambda section, gpu, report: scaling.run(section, gpu, [30_000, 60_000], batch=50, dim=4),
@@ -96,7 +98,8 @@ SMALL_PARTS = {
 }
 
 
-def test_whole_run(gpu: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("gpu", [StandIn(), pytest.param(Gpu(), marks=pytest.mark.gpu)], ids=["stand-in", "gpu"])
+def test_whole_run(gpu: Gpu, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchmarks.plain.COMPILER", "aot_eager")
     monkeypatch.setitem(sys.modules, "scipy.sparse", None)
     monkeypatch.setattr(graph, "_neighbours", built_as_on_a_gpu)
@@ -125,7 +128,9 @@ def test_whole_run(gpu: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ]
     assert all(value > 0 for value in found.values())
     providers = {row["provider"] for row in rows if row["section"] == operators.TITLE and "ans_terms" in row["case"]}
-    assert providers == {"ans_fast", "eager", "torch.compile"}
+    layers = [row["provider"] for row in rows if row["quantity"] == scaling.LAYER]
+    assert layers == ["propagate float32", "propagate bfloat16", "PyTorch CSR"] * 2
+    assert providers == {"ans_fast", "ans_fast bfloat16", "eager", "torch.compile"}
     assert "The largest graph that was trained on: 0.06 million clicks." in text
 
 
@@ -277,7 +282,7 @@ ANS_TERMS, PROPAGATE, LOG_SUM_EXP, SAMPLE = ops.ans_terms, ops.propagate, ops.lo
 
 
 @pytest.mark.parametrize("operator", BROKEN)
-def test_a_broken_operator_is_found(section: Section, gpu: StandIn, operator: str, monkeypatch: pytest.MonkeyPatch):
+def test_a_broken_operator_is_found(gpu: StandIn, operator: str, monkeypatch: pytest.MonkeyPatch):
     broken, told = BROKEN[operator]
     monkeypatch.setattr(ops, operator, broken)
     cases = {

@@ -70,6 +70,7 @@ def run(section: Section, gpu: Gpu, cases: tuple[Case, ...] = CASES, batch: int 
         "PyTorch, replayed: a CUDA graph of steps whose products know that the adjacency is symmetric, since torch's "
         "own gradient of a sparse product can't be captured; symmetric: the same steps, eager."
     )
+    gpu.busy_seconds(gpu.synchronize)  # the profiler sees into graphs that were captured after its start
     data: Data | None = None
     for case in section.in_time(cases):
         if data is None or data.size != case.size:
