@@ -139,8 +139,8 @@ class Group(Processes):
             told = [f"{k} {found.get(k)!r}, not {v!r}" for k, v in of_leader.items() if found.get(k) != v]
             if told or found.keys() != of_leader.keys():
                 raise UserError(
-                    f"all processes must have the same data and flags, but rank {rank} differs from rank 0: "
-                    + (", ".join(told) or "it has others")
+                    f"all processes must be given the same, but rank {rank} differs from rank 0: "
+                    + (", ".join(told) or "it has other flags")
                 )
 
     def _way(self, tensor: Tensor) -> Any:

@@ -22,7 +22,7 @@ from torch.autograd.function import once_differentiable
 from ans_fast.distributed import Processes
 from ans_fast.errors import UserError
 
-ROWS = 1 << 14  # of a table that are gathered at once
+AT_ONCE = 1 << 18  # values of a table that are gathered at once: more would raise what the heap keeps
 _group: ContextVar[Processes | None] = ContextVar("group", default=None)
 
 
@@ -98,14 +98,15 @@ class Columns:
                 file.truncate(len(block) * self.dim * block.element_size())
                 mapped = mmap.mmap(file.fileno(), 0)
             whole = torch.frombuffer(mapped, dtype=block.dtype).view(-1, self.dim)
-        for start in range(0, len(block), ROWS):
-            part = block[start : start + ROWS]
+        n_rows = max(1, AT_ONCE // self.dim)
+        for start in range(0, len(block), n_rows):
+            part = block[start : start + n_rows]
             sent = [part.numel(), *[0] * (group.size - 1)]
             received = [len(part) * width if group.leads else 0 for width in self.widths]
             pieces = group.exchange(part.reshape(-1), sent, received).split(received)
             if group.leads:
                 columns = [piece.view(len(part), -1) for piece in pieces]
-                whole[start : start + ROWS] = torch.cat(columns, 1).cpu()
+                whole[start : start + n_rows] = torch.cat(columns, 1).cpu()
                 mapped.madvise(mmap.MADV_DONTNEED)  # what is in the file need not stay in this process's memory
         return whole
 

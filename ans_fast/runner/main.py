@@ -142,6 +142,7 @@ def _before(training: Training, test: Evaluator, settings: Settings, paths: Path
     logging.info("Test Before Training: (%s)", format_metrics(test.evaluate(state, settings.metrics, settings.ks)))
     if not settings.load:
         return
+    training.group.agree({f"there is {path}": path.exists() for path in (paths.checkpoint, paths.weights)})
     if settings.train and paths.checkpoint.exists():
         training.resume()
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -88,7 +89,8 @@ def fit(
         The mean loss of each epoch; none for a model without parameters (POP).
 
     Raises:
-        UserError: the model is in another mode, the graph has no clicks, or the loss became NaN or infinite.
+        UserError: the model is in another mode, the graph has no clicks, the loss became NaN or infinite, or processes
+            of a group differ.
     """
     if model.mode.labelled:
         raise UserError(f"fit trains in TopK mode, this model is in {model.mode.name} mode: use python -m ans_fast.run")
@@ -98,7 +100,10 @@ def fit(
     if not any(parameter.requires_grad for parameter in model.parameters()):
         return []
     rows = Rows(*graph.clicks())
-    step = make_step(model, make_optimizer(model, optimizer, lr, l2), distributed.current(), capture)
+    group = distributed.current()
+    random = hashlib.blake2b(torch.get_rng_state().numpy().tobytes(), digest_size=8).hexdigest()
+    group.agree({"model": model.name, "graph": str(graph), "torch's random state": random})
+    step = make_step(model, make_optimizer(model, optimizer, lr, l2), group, capture)
     history: list[float] = []
     for epoch in _numbers(epochs, model.name, progress):
         try:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from ans_fast.runner.main import run
 from ans_fast.tensor_files import load_tensors
 from tests.distributed.conftest import environment
 
@@ -37,9 +38,7 @@ def here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_other_flags_are_told(launch: Callable):
     statuses, said = ends_of(launch([*RUN, "--lr", "0.1"], [*RUN, "--lr", "0.2"]))
     assert statuses == [2, 2]
-    assert said == (
-        "error: all processes must have the same data and flags, but rank 1 differs from rank 0: --lr 0.2, not 0.1\n"
-    )
+    assert said == ("error: all processes must be given the same, but rank 1 differs from rank 0: --lr 0.2, not 0.1\n")
 
 
 def same_weights(one: str, other: str) -> bool:
@@ -51,8 +50,7 @@ def same_weights(one: str, other: str) -> bool:
 SHORT = [*RUN, "--model_name", "LightGCN", "--dataset", "small", "--batch_size", "99", "--epoch", "12"]
 
 
-def test_torchrun_starts_again_what_was_killed(launch: Callable):
-    whole = launch([*SHORT, "--model_path", "whole.pt"])
+def test_torchrun_starts_again_what_was_killed():
     command = [*TORCHRUN, "--max-restarts", "1", *SHORT, "--model_path", "killed.pt", "--load", "1"]
     job = subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     for line in job.stdout:
@@ -63,7 +61,7 @@ def test_torchrun_starts_again_what_was_killed(launch: Callable):
     said, _ = job.communicate(timeout=60)
     assert job.returncode == 0
     assert "Resume after epoch " in said
-    assert ends_of(whole) == ([0], "")
+    run([*SHORT[2:], "--model_path", "whole.pt"])
     assert same_weights("whole.pt", "killed.pt")
 
 
