@@ -60,9 +60,9 @@ def save_tensors(path: Path, content: dict[str, Any]) -> None:
         file.write(_SEAL + sealing.digest.digest())
 
 
-def load_tensors(path: Path) -> dict[str, Any]:
-    """The content of a file by `save_tensors` or torch.save, on the CPU. Raises UserError: no such file, damaged, or of
-    another kind."""
+def load_tensors(path: Path, mapped: bool = False) -> dict[str, Any]:
+    """The content of a file by `save_tensors` or torch.save, on the CPU; `mapped`, its tensors are read where they are
+    looked at, for who needs but parts of them. Raises UserError: no such file, damaged, or of another kind."""
     if not path.exists():
         raise UserError(f"{path}: no such file")
     if not path.is_file():
@@ -71,7 +71,9 @@ def load_tensors(path: Path) -> dict[str, Any]:
         with open(path, "rb") as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             sealed = _check_bits(file)
-            content = torch.load(file, map_location="cpu", weights_only=True)
+            mapped = mapped and zipfile.is_zipfile(file)  # older formats cannot be
+            file.seek(0)
+            content = torch.load(path if mapped else file, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:  # an unpickler may raise anything when it is fed what is no pickle
         told = str(error) if isinstance(error, _Damage) else "not what torch.save writes"
         raise UserError(f"{path} is damaged or holds no weights ({told}); delete it") from None

@@ -89,6 +89,10 @@ class Columns:
         received = self.group.exchange(parts.reshape(-1), [each] * size, [each] * size)
         return received.view(size, len(query[0]), *parts.shape[1:]).sum(0)
 
+    def part_of(self, whole: Tensor) -> Tensor:
+        """This process's columns of a table [n, D]: [n, d], which lets go of the rest."""
+        return whole[:, self.own].clone()
+
     def gather(self, block: Tensor, folder: Path) -> Tensor:
         """The whole table [n, D] on the leader's CPU, of which `block` [n, d] is every process's part; elsewhere an
         empty one. It lies in a file of `folder` without a name, so that no memory has to hold it."""

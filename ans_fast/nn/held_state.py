@@ -43,7 +43,7 @@ def own_state(model: nn.Module, state: Any, path: str | Path, what: str) -> Stat
     for key, held in columns.items():
         expected[key] = torch.empty(len(expected[key]), held.dim, dtype=expected[key].dtype, device="meta")
     check_tensors(state, expected, path, what)
-    return {key: value[:, columns[key].own] if key in columns else value for key, value in state.items()}
+    return {key: columns[key].part_of(value) if key in columns else value for key, value in state.items()}
 
 
 def gather_optimizer(model: nn.Module, parameters: list[Tensor], state: dict[int, State], folder: Path) -> dict:
@@ -66,7 +66,7 @@ def own_optimizer(model: nn.Module, parameters: list[Tensor], state: dict[int, S
     def own(number: int, value: Any) -> Any:
         held = columns.get(number)
         whole = held and isinstance(value, Tensor) and value.dim() == 2 and value.shape[1] == held.dim
-        return value[:, held.own] if whole else value
+        return held.part_of(value) if whole else value
 
     return {
         number: {name: own(number, value) for name, value in kept.items()} if isinstance(kept, dict) else kept

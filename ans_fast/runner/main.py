@@ -149,7 +149,7 @@ def _before(training: Training, test: Evaluator, settings: Settings, paths: Path
     if settings.train and not paths.weights.exists():
         logging.info("Nothing to load: neither %s nor %s exists; starts anew", paths.checkpoint, paths.weights)
         return
-    content = load_tensors(paths.weights)
+    content = load_tensors(paths.weights, mapped=not training.group.alone)
     if "data" in content:
         check_data(content["data"], training.checkpoint.data, paths.weights)
     model.load_weights(content.get("weights", content), paths.weights)

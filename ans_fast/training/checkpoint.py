@@ -73,7 +73,7 @@ class Checkpoint:
         Raises:
             UserError: the file is missing, damaged, foreign, of other data, or does not fit the model.
         """
-        content = load_tensors(self.path)
+        content = load_tensors(self.path, mapped=not self.group.alone)
         with reading(self.path):
             if content["format"] != FORMAT:
                 raise UserError(

@@ -155,6 +155,18 @@ def test_every_flipped_bit_is_seen(checkpoint: Path):
         data[spot] ^= bit
 
 
+def test_mapped_files_are_read_and_checked_as_others(checkpoint: Path):
+    whole, mapped = load_tensors(checkpoint)["weights"], load_tensors(checkpoint, mapped=True)["weights"]
+    assert all(torch.equal(value, mapped[name]) for name, value in whole.items())
+    torch.save(whole, "old.pt", _use_new_zipfile_serialization=False)
+    assert load_tensors(Path("old.pt"), mapped=True).keys() == whole.keys()
+    data = bytearray(checkpoint.read_bytes())
+    data[len(data) // 2] ^= 1
+    checkpoint.write_bytes(data)
+    with pytest.raises(UserError, match="is damaged or holds no weights"):
+        load_tensors(checkpoint, mapped=True)
+
+
 def test_a_bad_entry_is_named(checkpoint: Path):
     data = bytearray(checkpoint.read_bytes())
     table = torch.load(checkpoint, weights_only=True)["weights"]["u_embeddings.weight"]
