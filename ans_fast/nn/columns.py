@@ -7,6 +7,7 @@ one exchange, and their gradients go back to the columns by another.
 from __future__ import annotations
 
 import mmap
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from ans_fast.distributed import Processes
-from ans_fast.errors import UserError
+from ans_fast.errors import UserError, reason
 
 AT_ONCE = 1 << 18  # values of a table that are gathered at once: more would raise what the heap keeps
 _group: ContextVar[Processes | None] = ContextVar("group", default=None)
@@ -95,12 +96,11 @@ class Columns:
 
     def gather(self, block: Tensor, folder: Path) -> Tensor:
         """The whole table [n, D] on the leader's CPU, of which `block` [n, d] is every process's part; elsewhere an
-        empty one. It lies in a file of `folder` without a name, so that no memory has to hold it."""
+        empty one. It lies in a file of `folder` without a name, so that no memory has to hold it. Raises UserError
+        where the disk has no room for it."""
         group, whole = self.group, torch.empty(0, self.dim, dtype=block.dtype)
         if group.leads:
-            with tempfile.TemporaryFile(dir=folder) as file:
-                file.truncate(len(block) * self.dim * block.element_size())
-                mapped = mmap.mmap(file.fileno(), 0)
+            mapped = _mapped_file(len(block) * self.dim * block.element_size(), folder)
             whole = torch.frombuffer(mapped, dtype=block.dtype).view(-1, self.dim)
         n_rows = max(1, AT_ONCE // self.dim)
         for start in range(0, len(block), n_rows):
@@ -113,6 +113,17 @@ class Columns:
                 whole[start : start + n_rows] = torch.cat(columns, 1).cpu()
                 mapped.madvise(mmap.MADV_DONTNEED)  # what is in the file need not stay in this process's memory
         return whole
+
+
+def _mapped_file(size: int, folder: Path) -> mmap.mmap:
+    """So many bytes in a file without a name. Raises UserError where the disk has no room for them: writing to memory
+    without a place on disk would end the process."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            os.posix_fallocate(file.fileno(), 0, size)
+            return mmap.mmap(file.fileno(), 0)
+    except OSError as error:
+        raise UserError(f"cannot write a file of {size:,} bytes to {folder}: {reason(error)}") from None
 
 
 class _Whole(torch.autograd.Function):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
 import pytest
 import torch
 
 from ans_fast.distributed import Processes
 from ans_fast.errors import UserError
-from ans_fast.nn.columns import in_columns
+from ans_fast.nn.columns import Columns, in_columns
 from ans_fast.nn.node_table import AT_ONCE, NodeTable
 from tests.conftest import random_graph
 
@@ -50,6 +53,18 @@ def test_xavier_uniform_is_torchs():
     for part in theirs.split([30, 20]):
         torch.nn.init.xavier_uniform_(part)
     assert torch.equal(ours, theirs)
+
+
+def test_a_table_for_which_the_disk_has_no_room(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", refuse)
+    with pytest.raises(UserError, match=r"cannot write a file of 160 bytes to .*: no space left on device"):
+        Columns(Pretended(0, 1), 8).gather(torch.zeros(5, 8), tmp_path)
+    monkeypatch.undo()
+    assert torch.equal(Columns(Pretended(0, 1), 8).gather(torch.ones(5, 8), tmp_path), torch.ones(5, 8))
+    assert not list(tmp_path.iterdir())
 
 
 def test_fewer_columns_than_processes():
