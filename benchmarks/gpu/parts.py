@@ -16,7 +16,7 @@ LIMITS = {
     checks.TITLE: 45.0,
     operators.TITLE: 40.0,
     steps.TITLE: 60.0,
-    scaling.TITLE: 30.0,
+    scaling.TITLE: 45.0,
     chart.TITLE: 10.0,
     sanitizers.TITLE: sanitizers.SECONDS,
 }

@@ -16,6 +16,7 @@ from benchmarks.markdown import short
 
 T = TypeVar("T")
 Value = float | str
+TOLD = 10  # names in a list at most
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,8 @@ class Section:
         while waiting and perf_counter() - self.began < self.limit:
             yield waiting.pop(0)
         if waiting:
-            names = ", ".join(map(str, waiting))
-            self.note(f"Left out, for the section's {self.limit:g} s were over: {names}.")
+            names = ", ".join(map(str, waiting[:TOLD])) + ", …" * (len(waiting) > TOLD)
+            self.note(f"{len(waiting)} left out, for the section's {self.limit:g} s were over: {names}")
 
 
 class Report:
@@ -146,7 +147,9 @@ def told(error: Exception) -> str:
 
 def _table(rows: list[Row]) -> list[str]:
     quantities = list(dict.fromkeys(name for row in rows for name in row.values))
-    lines = [f"| case | by | {' | '.join(quantities)} |", f"|---|---|{'---:|' * len(quantities)}"]
+    numbers = [all(not isinstance(row.values.get(name), str) for row in rows) for name in quantities]
+    lines = [f"| case | by | {' | '.join(quantities)} |"]
+    lines.append(f"|---|---|{''.join('---:|' if is_number else '---|' for is_number in numbers)}")
     for row in rows:
         cells = " | ".join(_cell(row.values.get(name, "")) for name in quantities)
         lines.append(f"| {row.case} | {row.provider} | {cells} |")

@@ -15,7 +15,7 @@ from benchmarks.gpu.report import Section
 
 TITLE = "compute-sanitizer"
 # Which checks a tool runs over, and for how many seconds at most: racecheck slows kernels down a hundredfold.
-TOOLS = {"memcheck": ("all", 50.0), "racecheck": ("small", 45.0)}
+TOOLS = {"memcheck": ("all", 45.0), "racecheck": ("small", 30.0)}
 SECONDS = sum(limit for _, limit in TOOLS.values())
 FOUND = re.compile(r"^=+ (?:Invalid|Error:|Warning: Race|Program hit|Uninitialized).*", re.M)
 SUMMARY = re.compile(r"^=+ (?:ERROR|RACECHECK) SUMMARY.*", re.M)

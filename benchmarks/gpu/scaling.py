@@ -16,6 +16,7 @@ from ans_fast.training.step import Step
 from benchmarks.gpu.device import Gpu
 from benchmarks.gpu.plain_models import adjacency
 from benchmarks.gpu.report import Section, Value
+from benchmarks.gpu.steps import CAPTURED, EAGER
 
 TITLE = "Larger graphs"
 MILLION = 1_000_000
@@ -39,23 +40,20 @@ def run(section: Section, gpu: Gpu, clicks: list[int] | None = None, batch: int 
         f"LightGCN, batches of {batch:,}, 3 layers, D {dim}, float32; {CLICKS_A_USER} clicks a user and "
         f"{CLICKS_AN_ITEM} an item, before repeated ones count once."
     )
-    for number in section.in_time(clicks or sizes()):
+    numbers = {f"{number / MILLION:g} million clicks": number for number in clicks or sizes()}
+    for name in section.in_time(numbers):
         try:
-            _measure(section, gpu, number, batch, dim)
+            _measure(section, gpu, name, numbers[name], batch, dim)
         except Exception as error:
             if not isinstance(error.__cause__ or error, torch.OutOfMemoryError):  # the cause, of a failed capture
                 raise
-            section.note(f"{_name(number)} do not fit into the GPU's memory.")
+            section.note(f"{name} do not fit into the GPU's memory.")
             break
         finally:
             gpu.forget()
     fitted = [row.case for row in section.rows if PEAK in row.values]
     if fitted:
         section.note(f"The largest graph that was trained on: {fitted[-1]}.")
-
-
-def _name(clicks: int) -> str:
-    return f"{clicks / MILLION:g} million clicks"
 
 
 def _clicks(clicks: int, device: torch.device) -> tuple[Tensor, Tensor, int, int]:
@@ -74,13 +72,12 @@ def _graph(gpu: Gpu, clicks: int, batch: int) -> tuple[BipartiteGraph, Rows, flo
     return made[0], Rows(*(ids[:batch].long() for ids in sides[:2])), seconds
 
 
-def _measure(section: Section, gpu: Gpu, clicks: int, batch: int, dim: int) -> None:
+def _measure(section: Section, gpu: Gpu, name: str, clicks: int, batch: int, dim: int) -> None:
     graph, rows, seconds = _graph(gpu, clicks, batch)
     gpu.forget()
-    name = _name(clicks)
     section.add(name, "graph", {"s to build": seconds, "edges": f"{graph.n_edges:,}"})
-    for provider, captured in (("ans_fast, captured", True), ("ans_fast, eager", False)):
-        section.add(name, provider, _steps(gpu, graph, rows, captured, dim))
+    for provider in (EAGER, CAPTURED):
+        section.add(name, provider, _steps(gpu, graph, rows, provider == CAPTURED, dim))
         gpu.forget()
     _layers(section, gpu, graph, name, dim)
 
