@@ -104,7 +104,7 @@ __device__ __forceinline__ Running add(Running a, Running b) {
 }
 
 template <typename T>
-__global__ void __launch_bounds__(kThreads) forward_kernel(const Side<T> queries, const Side<T> keys, float scale,
+__global__ void __launch_bounds__(kThreads, 3) forward_kernel(const Side<T> queries, const Side<T> keys, float scale,
                                                            int64_t dim, Running* shares) {
   const int64_t first = static_cast<int64_t>(blockIdx.x) * kTile, share = blockIdx.y;
   const int64_t begin = share * kTilesAShare * kTile;

@@ -135,7 +135,7 @@ __global__ void __launch_bounds__(kThreads, 6) chunk_kernel(const Layer<T> a) {
 
 // Adds up the rows that cross chunks. One team a row.
 template <typename T, typename R>
-__global__ void __launch_bounds__(kThreads) shared_row_kernel(const Layer<T> a) {
+__global__ void __launch_bounds__(kThreads, 6) shared_row_kernel(const Layer<T> a) {
   constexpr int kTeam = R::kTeamSize;
   using Share = typename R::Float;
   const int lane = static_cast<int>(threadIdx.x) % kTeam;
