@@ -81,7 +81,6 @@ def tune(argv: Sequence[str]) -> int:
         regenerate=bool(settings.regenerate),
         **settings.data_options(),
     )
-    logging.disable(logging.WARNING)  # a trial whose embeddings collapse shows it by its value
     out = own.out or Path("tune") / f"{settings.model_name}{settings.model_mode}@{settings.dataset.replace('/', '_')}"
     with locked(out):
         study = _study(optuna, out, settings, _facts(settings, given, space, dataset))
@@ -170,8 +169,13 @@ def _search(
         print(f"[{number}/{n_trials}] dev {value}: {shlex.join(trial.user_attrs['flags'])}", flush=True)
 
     left = n_trials - len(_finished(optuna, study))
-    if left > 0:
+    if left <= 0:
+        return
+    logging.disable(logging.WARNING)  # a trial whose embeddings collapse shows it by its value
+    try:
         study.optimize(objective, n_trials=left, callbacks=[tell])
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def _report(optuna: Any, study: optuna.Study, out: Path, rest: Sequence[str], settings: Settings) -> str:
