@@ -34,7 +34,7 @@ class Recommender(Options, nn.Module):
     Args:
         graph: who clicked what.
         mode: the name of one of MODES, which says what a batch holds and which losses there are.
-        loss_n: one of the mode's losses; None is the first.
+        loss_n: one of the mode's losses, or of the model's own; None is the first.
         num_neg: M, negatives drawn for each clicked item in TopK mode.
         first_item: items below it exist only as padding (1 in ReChorus's data).
 
@@ -48,6 +48,7 @@ class Recommender(Options, nn.Module):
     name: ClassVar[str]
     modes: ClassVar[tuple[str, ...]] = tuple(MODES)
     log_args: ClassVar[tuple[str, ...]] = ()  # flags that the log's name holds, as ReChorus has them
+    own_losses: ClassVar[dict[str, tuple[str, ...]]] = {}  # by mode, beside those that all models have
     DEFAULTS: ClassVar[dict[str, Any]] = {}  # its own defaults of flags that all models have
     collapse_hint: ClassVar[str] = "lower --l2 or --lr"
     captures: bool = False
@@ -62,9 +63,7 @@ class Recommender(Options, nn.Module):
             raise UserError(f"{self.name} has no mode {mode!r}, only {', '.join(self.modes)}")
         self.choose(options)
         self.graph, self.mode = graph, MODES[mode]
-        self.loss_n = loss_n or self.mode.losses[0]
-        if self.loss_n not in self.mode.losses:
-            raise UserError(f"loss_n must be one of {', '.join(self.mode.losses)} in {mode} mode, got {loss_n!r}")
+        self.loss_n = self.mode.loss_of(type(self), loss_n)
         self.sampler = Uniform(self.first_item)
         name_tables(self)
 

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ans_fast.errors import UserError
-from ans_fast.flag_types import Choice, draws, non_negative, positive_int
+from ans_fast.flag_types import Choice, Number, draws, non_negative, positive_int
 from ans_fast.graph import BipartiteGraph
 from ans_fast.models import losses
 from ans_fast.models.ans import ANS
 from ans_fast.models.dot_product import DotProduct
 from ans_fast.models.modes import TOP_K
 from ans_fast.models.shared_options import EMB_SIZE
+from ans_fast.models.vector_losses import VECTOR_LOSSES, alignment_and_uniformity, sampled_softmax
 from ans_fast.nn.columns import Columns
 from ans_fast.nn.encoders import Encoder
 from ans_fast.nn.gather import products, rows_at
@@ -48,6 +50,9 @@ class Encoded(DotProduct):
       Compositionality", Mikolov et al., NIPS 2013).
     - DNS, MixGCF, DENS: of n_candidates uniform ones the hardest, each by its paper.
 
+    In TopK mode loss_n is "BPR" over these negatives, or one of VECTOR_LOSSES, in which the batch's other items are the
+    negatives and scores are cosines.
+
     Augmented negative sampling replaces the whole loss. It is a model of its own, `ANS`, with the class's name as its
     base_model; the command line's --negative_sampling ANS makes that.
 
@@ -61,11 +66,15 @@ class Encoded(DotProduct):
     table: NodeTable
     encoder: Encoder
 
+    own_losses: ClassVar[dict[str, tuple[str, ...]]] = {TOP_K.name: VECTOR_LOSSES}
+
     emb_size = EMB_SIZE
     negative_sampling = Option(Choice(tuple(SAMPLINGS)), "uniform", "how negatives are chosen in TopK mode")
     n_candidates = Option(draws, 32, "candidates of DNS, MixGCF and DENS for a negative")
     dens_gamma = Option(non_negative, 0.3, "weight of DENS's tasks for its gates")
     dens_warmup = Option(positive_int, 100, "epochs until DENS is at its hardest")
+    temperature = Option(Number(1e-3, 1e3), 0.1, "what SSM divides cosines by", names_runs=True)
+    uniformity = Option(non_negative, 1.0, "weight of DirectAU's uniformity", names_runs=True)
 
     def __init__(self, graph: BipartiteGraph, **options: Any):
         if options.get("negative_sampling") == ANS.name:
@@ -76,6 +85,9 @@ class Encoded(DotProduct):
             raise UserError(
                 f"negative_sampling {sampling} needs {TOP_K.name} mode: in {self.mode.name} mode nothing is drawn"
             )
+        self.in_batch = self.loss_n in VECTOR_LOSSES
+        if self.in_batch and sampling != "uniform":
+            raise UserError(f"negative_sampling {sampling} has no meaning with loss_n {self.loss_n}: nothing is drawn")
         self.hard: DNS | None = None
         if sampling == "popularity":
             self.sampler = Popularity(graph, self.first_item)
@@ -90,7 +102,15 @@ class Encoded(DotProduct):
 
     @classmethod
     def by_columns(cls, **options: Any) -> bool:
-        return True
+        return options.get("loss_n") not in VECTOR_LOSSES  # lengths are those of whole rows
+
+    @property
+    def unshared(self) -> str:
+        return f"--loss_n {self.loss_n}" if self.in_batch else ""
+
+    @property
+    def seed_count(self) -> int:
+        return 0 if self.in_batch else super().seed_count
 
     @property
     def columns(self) -> Columns | None:
@@ -105,13 +125,22 @@ class Encoded(DotProduct):
         return self.encoder.mean(self.table.weight, self.graph, nodes)[:, None]
 
     def nodes(self) -> Tensor:
-        return self.encoder.mean(self.table.weight, self.graph)
+        """Of length 1 where the loss looks at cosines: ranking then does so too."""
+        return self._scaled(self.encoder.mean(self.table.weight, self.graph))
 
     def rows(self, ids: Tensor) -> Tensor:
-        return self.table.rows(lambda nodes: self.encoder.mean(self.table.weight, self.graph, nodes), ids)
+        return self._scaled(
+            self.table.rows(lambda nodes: self.encoder.mean(self.table.weight, self.graph, nodes), ids)
+        )
+
+    def _scaled(self, rows: Tensor) -> Tensor:
+        return F.normalize(rows, dim=1) if self.in_batch else rows
 
     def draw(self, batch: Rows, seeds: Sequence[Tensor]) -> Rows:
-        """Where negatives are the hardest of several, neg_items are the candidates, each negative's side by side."""
+        """Where negatives are the hardest of several, neg_items are the candidates, each negative's side by side. None
+        where the batch's own items are the negatives."""
+        if self.in_batch:
+            return batch
         if self.hard is None:
             return super().draw(batch, seeds)
         candidates = self.sampler(self.graph, batch.users, self.num_neg * self.n_candidates, seeds[0])
@@ -120,6 +149,8 @@ class Encoded(DotProduct):
         return replace(batch, neg_items=candidates, context={**batch.context, **drawn})
 
     def loss(self, batch: Rows, seeds: Sequence[Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        if self.in_batch:
+            return self._vector_loss(batch)
         if self.hard is None:
             return super().loss(batch, seeds)
         encode = self.hops if self.hard.hop_by_hop else self._means
@@ -131,6 +162,13 @@ class Encoded(DotProduct):
         if own is None:
             return loss, {}
         return loss + own, {"bpr": loss, self.negative_sampling: own}
+
+    def _vector_loss(self, batch: Rows) -> tuple[Tensor, dict[str, Tensor]]:
+        users, items = self.rows(torch.cat([batch.users, batch.items + self.graph.n_users])).chunk(2)
+        if self.loss_n == "SSM":
+            return sampled_softmax(users, items, batch.items, self.temperature), {}
+        alignment, uniformity = alignment_and_uniformity(users, items, self.uniformity)
+        return alignment + uniformity, {"alignment": alignment, "uniformity": uniformity}
 
     def _rows(self, hops: Hops, users: Tensor, items: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The rows of clicks users int64 [B], items int64 [B] and of the negatives chosen for them of candidates

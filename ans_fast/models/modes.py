@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
+from ans_fast.errors import UserError
 from ans_fast.models import losses
 from ans_fast.training.batches import Rows
+
+if TYPE_CHECKING:
+    from ans_fast.models.base import Recommender
 
 
 class Pairs(NamedTuple):
@@ -34,7 +38,7 @@ class Mode:
 
     Attributes:
         name: as flags and files have it.
-        losses: what loss_n may be; the first is the default.
+        losses: what every model's loss_n may be; the first is the default.
         labelled: rows say what was shown and not clicked, which makes a loss without drawn negatives.
         listed: a row holds the items that were shown together, clicked ones first.
     """
@@ -43,6 +47,17 @@ class Mode:
     losses: ClassVar[tuple[str, ...]]
     labelled: ClassVar[bool]
     listed: ClassVar[bool]
+
+    def losses_of(self, model: type[Recommender]) -> tuple[str, ...]:
+        """What a model's loss_n may be: `losses`, and what it has of its own."""
+        return (*self.losses, *model.own_losses.get(self.name, ()))
+
+    def loss_of(self, model: type[Recommender], loss_n: str | None) -> str:
+        """loss_n, or the default for None. Raises UserError for one that the model does not have."""
+        names = self.losses_of(model)
+        if loss_n not in (None, *names):
+            raise UserError(f"loss_n must be one of {', '.join(names)} in {self.name} mode, got {loss_n!r}")
+        return loss_n or names[0]
 
     def candidates(self, batch: Rows) -> Tensor:
         """The items whose scores the loss compares: int64 [B, C]."""

@@ -74,7 +74,7 @@ def _groups(model: type[Recommender], mode: str) -> dict[str, Mapping[str, Optio
         "global": Global.options(),
         "data": {**Data.options(), **own.data_flags()},
         "training and evaluation": {**Training.options(), **own.metric_flags(), **Steps.options()},
-        "every model": {**Weights.options(), **every, **Ranking.options(), **own.row_flags()},
+        "every model": {**Weights.options(), **every, **Ranking.options(), **own.row_flags(own.rows.losses_of(model))},
         model.name: {name: option for name, option in model_flags(model).items() if name not in every},
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from ans_fast import flag_types
@@ -38,7 +39,8 @@ class Choice:
 
         def of(model: type[Recommender]) -> tuple[str, ...]:
             own = (name for name, option in model.options().items() if option.names_runs and name in changed)
-            return (*model.log_args, *own)
+            loss = ("loss_n",) if flags.get("loss_n") in chain(*model.own_losses.values()) else ()
+            return (*model.log_args, *loss, *own)
 
         sampling = flags.get("negative_sampling", "uniform")
         if sampling == "uniform":

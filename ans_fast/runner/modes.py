@@ -64,12 +64,12 @@ class RunMode:
             ),
         }
 
-    def row_flags(self) -> Mapping[str, Option[Any]]:
-        """The flags that say what is ranked, or learned from labels."""
-        if not self.rows.labelled:
-            return ClickRanking.options()
-        names = self.rows.losses
-        return {"loss_n": Option(Choice(names), names[0], f"of {', '.join(names)}", metavar="LOSS")}
+    def row_flags(self, losses: tuple[str, ...]) -> Mapping[str, Option[Any]]:
+        """The flags that say what is ranked, or learned by which of the losses that a model has."""
+        flags = {} if self.rows.labelled else dict(ClickRanking.options())
+        if len(losses) > 1:
+            flags["loss_n"] = Option(Choice(losses), losses[0], f"of {', '.join(losses)}", metavar="LOSS")
+        return flags
 
     def data_options(self, flags: Mapping[str, Any]) -> dict[str, Any]:
         """See `Settings.data_options`."""

@@ -16,6 +16,7 @@ from torch.utils._pytree import tree_leaves
 from ans_fast import models
 from ans_fast.models.encoded import SAMPLINGS
 from ans_fast.models.modes import CLICKS, IMPRESSION
+from ans_fast.models.vector_losses import VECTOR_LOSSES
 from ans_fast.ops._operator import Operator
 from ans_fast.training.batches import Rows
 from ans_fast.training.optimizer import make_optimizer
@@ -27,6 +28,7 @@ CASES = {  # whether steps can be captured, and the model's options
     **{f"LightGCN TopK {name}": (True, {"negative_sampling": name}) for name in SAMPLINGS},
     "LightGCN TopK four": (True, {"num_neg": 4}),
     "LightGCN TopK none": (True, {"n_layers": 0}),
+    **{f"LightGCN TopK {name}": (True, {"loss_n": name}) for name in VECTOR_LOSSES},
     **{f"LightGCN Impression {name}": (True, {"loss_n": name}) for name in IMPRESSION.losses},
     **{f"LightGCN CTR {name}": (True, {"loss_n": name}) for name in CLICKS.losses},
     **{f"BPRMF TopK {name}": (True, {"negative_sampling": name}) for name in SAMPLINGS},

@@ -228,3 +228,12 @@ def test_remarks_on_the_data_are_logged(go, work: Path):
     path.write_text(path.read_text() + (work / "data/top/test.csv").read_text().splitlines()[1].rsplit("\t", 1)[0])
     _, out, _ = go(*TOP, "--epoch", "1", "--model_name", "BPRMF")
     assert "1 of 120 clicks of dev and test are on an item that their user clicked in train" in out
+
+
+def test_losses_of_a_batch_have_runs_of_their_own(go, work: Path):
+    flags = "--model_name BPRMF --path ../data --dataset top --epoch 2 --batch_size 64 --emb_size 8".split()
+    assert go(*flags)[0] == 0
+    assert go(*flags, "--loss_n", "SSM", "--temperature", "0.2")[0] == 0
+    names = sorted(path.name for path in Path("../log/BPRMF").glob("*.txt"))
+    assert [("loss_n=SSM" in name, "temperature=0.2" in name) for name in names] == [(False, False), (True, True)]
+    assert go(*flags, "--negative_sampling", "ANS", "--loss_n", "SSM")[0] == 2
