@@ -10,14 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from ans_fast import ops
+from ans_fast.errors import UserError
 from ans_fast.flag_types import Choice, non_negative, switch
 from ans_fast.graph import BipartiteGraph
 from ans_fast.models.dot_product import DotProduct
 from ans_fast.models.modes import Pairs
-from ans_fast.models.shared_options import EMB_SIZE, N_LAYERS
+from ans_fast.models.shared_options import EMB_SIZE, N_LAYERS, PRECISION
 from ans_fast.nn.columns import Columns
 from ans_fast.nn.encoders import ENCODERS
-from ans_fast.nn.gather import rows_at
+from ans_fast.nn.gather import projected, rows_at, widened
 from ans_fast.nn.hops import Hops, hops_of
 from ans_fast.nn.node_table import NodeTable
 from ans_fast.options import Option, Options
@@ -66,6 +67,7 @@ class ANS(LossOptions, DotProduct):
         emb_size: D. n_layers: hops beyond the embedding; 0 is matrix factorisation.
         base_model: what makes the hops, one of ENCODERS: "LightGCN" as said above, "BPRMF" (the embedding alone),
             "NGCF" or "SGL"; a base's own loss is added.
+        precision: of hops and gate logits, "float32" or "bf16" (not with NGCF); weights and all sums are float32.
         gamma: weight of the three auxiliary terms. Large values pull all vectors to zero.
         eps: weight, in the selection, of what the noise adds to a score.
         noise_scale: length of the noise where the margin is 1.
@@ -84,14 +86,20 @@ class ANS(LossOptions, DotProduct):
     emb_size = EMB_SIZE
     n_layers = N_LAYERS
     base_model = Option(Choice(tuple(ENCODERS)), "LightGCN", "what makes the vectors", names_runs=True)
+    precision = PRECISION
     num_neg = DotProduct.num_neg.but(default=DEFAULTS["num_neg"])
 
     def __init__(self, graph: BipartiteGraph, **options: Any):
         super().__init__(graph, **options)
-        size = self.emb_size
+        size, base = self.emb_size, ENCODERS[self.base_model]
+        if self.precision not in base.precisions:
+            raise UserError(
+                f"precision must be {' or '.join(base.precisions)} with base_model {self.base_model}, "
+                f"got {self.precision}"
+            )
         self.table = NodeTable(graph, size, ("user_embedding.weight", "item_embedding.weight"))
         self.table.xavier_uniform()
-        self.base = ENCODERS[self.base_model](self.n_layers, size)
+        self.base = base(self.n_layers, size, self.precision)
         self.user_gate = nn.Linear(size, size)
         self.item_gate = nn.Linear(size, size)
         self.margin = nn.Linear(size, 1)
@@ -104,7 +112,7 @@ class ANS(LossOptions, DotProduct):
         """The vectors that rank: all hops of a node side by side [N, H · D], or only the first, [N, D], with "ego"."""
         if self.predict_with == "ego":
             return self.table.weight
-        return self._hops().flatten(1)
+        return widened(self._hops()).flatten(1)
 
     @classmethod
     def by_columns(cls, base_model: str = "LightGCN", **options: Any) -> bool:
@@ -155,14 +163,14 @@ class ANS(LossOptions, DotProduct):
 
     def _pair_loss(self, hops: Hops, pairs: Pairs, seed: Tensor, first_pair: int) -> tuple[Tensor, dict[str, Tensor]]:
         """loss_ANS of the pairs, and its parts; first_pair: see `ops.ans_terms`."""
-        users = hops.user_rows(pairs.users)
+        users, dtype = hops.user_rows(pairs.users), hops.users.dtype
         terms = ops.ans_terms(
             hops.users,
             hops.items,
-            self.user_gate(hops.users.index_select(0, users)),
-            self.item_gate(hops.items),
-            self.margin.weight[0],
-            self.margin.bias,
+            projected(self.user_gate, rows_at(hops.users, users).to(dtype)),
+            projected(self.item_gate, hops.items),
+            self.margin.weight[0].to(dtype),
+            self.margin.bias.to(dtype),
             users,
             hops.item_rows(pairs.pos_items),
             hops.item_rows(pairs.neg_items),

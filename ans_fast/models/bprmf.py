@@ -22,6 +22,6 @@ class BPRMF(Encoded):
 
     def __init__(self, graph: BipartiteGraph, **options: Any):
         super().__init__(graph, **options)
-        self.encoder = BPRMFEncoder(0, self.emb_size)
+        self.encoder = BPRMFEncoder(0, self.emb_size, self.precision)
         self.table = NodeTable(graph, self.emb_size, ("u_embeddings.weight", "i_embeddings.weight"))
         self.table.normal(0.01)

@@ -17,7 +17,7 @@ from ans_fast.models import losses
 from ans_fast.models.ans import ANS
 from ans_fast.models.dot_product import DotProduct
 from ans_fast.models.modes import TOP_K
-from ans_fast.models.shared_options import EMB_SIZE
+from ans_fast.models.shared_options import EMB_SIZE, PRECISION
 from ans_fast.models.vector_losses import VECTOR_LOSSES, alignment_and_uniformity, sampled_softmax
 from ans_fast.nn.columns import Columns
 from ans_fast.nn.encoders import Encoder
@@ -59,6 +59,7 @@ class Encoded(DotProduct):
     Args:
         graph: who clicked what. emb_size: D. negative_sampling: one of SAMPLINGS.
         n_candidates: M, looked at for each hard negative.
+        precision: of hops, "float32" or "bf16": weights, all sums and what ranks are float32.
         dens_gamma, dens_warmup: weight of the tasks of DENS; epochs until it is at its hardest.
         options: see Recommender.
     """
@@ -69,6 +70,7 @@ class Encoded(DotProduct):
     own_losses: ClassVar[dict[str, tuple[str, ...]]] = {TOP_K.name: VECTOR_LOSSES}
 
     emb_size = EMB_SIZE
+    precision = PRECISION
     negative_sampling = Option(Choice(tuple(SAMPLINGS)), "uniform", "how negatives are chosen in TopK mode")
     n_candidates = Option(draws, 32, "candidates of DNS, MixGCF and DENS for a negative")
     dens_gamma = Option(non_negative, 0.3, "weight of DENS's tasks for its gates")

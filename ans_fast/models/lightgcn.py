@@ -27,7 +27,7 @@ class LightGCN(Encoded):
 
     def __init__(self, graph: BipartiteGraph, **options: Any):
         super().__init__(graph, **options)
-        self.encoder = LightGCNEncoder(self.n_layers, self.emb_size)
+        self.encoder = LightGCNEncoder(self.n_layers, self.emb_size, self.precision)
         names = ("encoder.embedding_dict.user_emb", "encoder.embedding_dict.item_emb")
         self.table = NodeTable(graph, self.emb_size, names)
         self.table.xavier_uniform()

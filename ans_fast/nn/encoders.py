@@ -10,6 +10,9 @@ from torch import Tensor, nn
 
 from ans_fast import ops
 from ans_fast.graph import BipartiteGraph
+from ans_fast.nn.gather import widened
+
+PRECISIONS = {"float32": None, "bf16": torch.bfloat16}  # and the dtype of hops; None: the table's
 
 
 class Encoder(nn.Module):
@@ -17,26 +20,34 @@ class Encoder(nn.Module):
 
     Args:
         n_layers: H − 1, hops beyond the embedding. emb_size: D.
+        precision: of the hops, one of `precisions`. All that is summed is float32, and so are the table's gradients.
 
     Attributes:
+        precisions: those of PRECISIONS that it has.
         captures: as in Recommender.
         by_columns: whether it acts on every column of the table alone.
     """
 
+    precisions: ClassVar[tuple[str, ...]] = tuple(PRECISIONS)
     captures: ClassVar[bool] = True
     by_columns: ClassVar[bool] = False
 
-    def __init__(self, n_layers: int, emb_size: int):
+    def __init__(self, n_layers: int, emb_size: int, precision: str = "float32"):
         super().__init__()
-        self.n_layers = n_layers
+        self.n_layers, self.precision = n_layers, precision
 
     def forward(self, table: Tensor, graph: BipartiteGraph, nodes: Tensor | None = None) -> Tensor:
         """The table [N, D] -> the hops [R, H, D] of nodes int64 [R]; None: of all N."""
         raise NotImplementedError
 
     def mean(self, table: Tensor, graph: BipartiteGraph, nodes: Tensor | None = None) -> Tensor:
-        """The mean of a node's hops: [R, D]."""
-        return self(table, graph, nodes).mean(1)
+        """The mean of a node's hops, float32 where these are shorter: [R, D]."""
+        return widened(self(table, graph, nodes)).mean(1)
+
+    def stored(self, rows: Tensor) -> Tensor:
+        """The table, or rows of it, as hops are stored."""
+        dtype = PRECISIONS[self.precision]
+        return rows if dtype is None else rows.to(dtype)
 
     def own_loss(self, table: Tensor, graph: BipartiteGraph, users: Tensor, items: Tensor) -> Tensor | None:
         """The encoder's own part of the loss of clicks users int64 [B], items int64 [B]; None if nothing."""
@@ -52,10 +63,10 @@ class LightGCNEncoder(Encoder):
     by_columns = True
 
     def forward(self, table: Tensor, graph: BipartiteGraph, nodes: Tensor | None = None) -> Tensor:
-        return ops.propagate(table, graph, self.n_layers, nodes)
+        return ops.propagate(self.stored(table), graph, self.n_layers, nodes)
 
     def mean(self, table: Tensor, graph: BipartiteGraph, nodes: Tensor | None = None) -> Tensor:
-        return ops.propagate_mean(table, graph, self.n_layers, nodes)
+        return widened(ops.propagate_mean(self.stored(table), graph, self.n_layers, nodes))
 
 
 class BPRMFEncoder(Encoder):
@@ -64,10 +75,10 @@ class BPRMFEncoder(Encoder):
     by_columns = True
 
     def forward(self, table: Tensor, graph: BipartiteGraph, nodes: Tensor | None = None) -> Tensor:
-        return self.mean(table, graph, nodes)[:, None]
+        return self.stored(table if nodes is None else table.index_select(0, nodes))[:, None]
 
     def mean(self, table: Tensor, graph: BipartiteGraph, nodes: Tensor | None = None) -> Tensor:
-        return table if nodes is None else table.index_select(0, nodes)
+        return widened(self(table, graph, nodes)[:, 0])
 
 
 class NGCFEncoder(Encoder):
@@ -77,8 +88,10 @@ class NGCFEncoder(Encoder):
     a node's hops are these at length 1.
     """
 
-    def __init__(self, n_layers: int, emb_size: int):
-        super().__init__(n_layers, emb_size)
+    precisions = ("float32",)
+
+    def __init__(self, n_layers: int, emb_size: int, precision: str = "float32"):
+        super().__init__(n_layers, emb_size, precision)
         self.sums = nn.ModuleList(nn.Linear(emb_size, emb_size) for _ in range(n_layers))
         self.products = nn.ModuleList(nn.Linear(emb_size, emb_size) for _ in range(n_layers))
         for layer in (*self.sums, *self.products):
@@ -105,8 +118,8 @@ class SGLEncoder(LightGCNEncoder):
     by_columns = False  # its own loss is that of whole vectors
     captures = False  # each epoch has graphs of its own, and each batch as many distinct nodes as it has
 
-    def __init__(self, n_layers: int, emb_size: int):
-        super().__init__(n_layers, emb_size)
+    def __init__(self, n_layers: int, emb_size: int, precision: str = "float32"):
+        super().__init__(n_layers, emb_size, precision)
         self.views: list[BipartiteGraph] = []
 
     def begin_epoch(self) -> None:
@@ -117,7 +130,7 @@ class SGLEncoder(LightGCNEncoder):
         self.views = self.views or [without_some(graph, self.DROPPED) for _ in range(2)]
         parts = [users.unique(), items.unique() + graph.n_users]
         sizes, nodes = [len(part) for part in parts], torch.cat(parts)
-        views = (ops.propagate_mean(table, view, self.n_layers, nodes) for view in self.views)
+        views = (self.mean(table, view, nodes) for view in self.views)
         loss = table.new_zeros(())
         for one, two in zip(*(F.normalize(vectors, dim=1).split(sizes) for vectors in views), strict=True):
             loss = loss + F.cross_entropy(one @ two.t() / self.TEMPERATURE, torch.arange(len(one), device=one.device))

@@ -5,14 +5,25 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 
 def rows_at(table: Tensor, ids: Tensor) -> Tensor:
-    """table [n, D], ids int64 […] -> [… , D]. Its gradient is one index_add: fast on the CPU, unlike that of
-    table[ids] or nn.Embedding."""
-    return table.index_select(0, ids.flatten()).view(*ids.shape, table.shape[1])
+    """table [n, …], ids int64 […] -> [… , …], float32 where the table is shorter. Its gradient is one index_add, in
+    that float32: fast on the CPU, unlike that of table[ids] or nn.Embedding."""
+    return widened(table).index_select(0, ids.flatten()).view(*ids.shape, *table.shape[1:])
+
+
+def widened(rows: Tensor) -> Tensor:
+    """Rows of 16 bits as float32, others as they are: sums of many values need more bits than the values."""
+    return rows.to(torch.promote_types(rows.dtype, torch.float32))
+
+
+def projected(layer: nn.Linear, rows: Tensor) -> Tensor:
+    """layer(rows) in the rows' dtype: [… , D] -> [… , D']. Its gradients are of the layer's dtype."""
+    return F.linear(rows, layer.weight.to(rows.dtype), layer.bias.to(rows.dtype))
 
 
 def products(one: Tensor, many: Tensor) -> Tensor:

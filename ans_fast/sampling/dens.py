@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ans_fast import ops
-from ans_fast.nn.gather import products
+from ans_fast.nn.gather import products, projected
 from ans_fast.sampling.dns import DNS
 
 
@@ -38,15 +38,19 @@ class DENS(DNS):
         return {}
 
     def hardest(self, u: Tensor, p: Tensor, item_hops: Tensor, candidates: Tensor) -> Tensor:
-        pos_gate = self.gates["pos"](self._relevant_pos(u, p))
-        return ops.hardest_negatives(u, item_hops, candidates, self.gates["neg"](item_hops), pos_gate, self.rest)
+        pos_gate = projected(self.gates["pos"], self._relevant_pos(u, p))
+        return ops.hardest_negatives(
+            u, item_hops, candidates, projected(self.gates["neg"], item_hops), pos_gate, self.rest
+        )
 
     def own_loss(self, u: Tensor, p: Tensor, n: Tensor) -> Tensor:
         """The mean of the tasks, weighed: what is relevant in the clicked item scores above what is not, and above what
         is relevant in the negative; what is irrelevant in the negative scores above what is relevant there, and above
         what is irrelevant in the clicked item."""
         relevant_pos = self._relevant_pos(u, p)
-        relevant_neg = n * (self.gates["neg"](n) + self.gates["pos"](relevant_pos)[:, None]).sigmoid()
+        relevant_neg = (
+            n * (projected(self.gates["neg"], n) + projected(self.gates["pos"], relevant_pos)[:, None]).sigmoid()
+        )
         user = u.mean(1)
         pos, neg = _pooled_scores(user, relevant_pos, relevant_neg)  # [B, 1], [B, K]
         pos_rest, neg_rest = _pooled_scores(user, p - relevant_pos, n - relevant_neg)
@@ -55,7 +59,7 @@ class DENS(DNS):
 
     def _relevant_pos(self, u: Tensor, p: Tensor) -> Tensor:
         """The clicked items' factors that matter to the user: [B, H, D] each."""
-        return p * (self.gates["item"](p) + self.gates["user"](u)).sigmoid()
+        return p * (projected(self.gates["item"], p) + projected(self.gates["user"], u)).sigmoid()
 
 
 def _pooled_scores(user: Tensor, pos: Tensor, neg: Tensor) -> tuple[Tensor, Tensor]:

@@ -66,6 +66,8 @@ STEP_CASES = (
     Case(TINY, "LightGCN"),
     Case(TINY, "ANS", 2),
     *(Case(TINY, "LightGCN", sampling=sampling) for sampling in ("DNS", "MixGCF", "DENS")),
+    Case(TINY, "LightGCN", precision="bf16"),
+    Case(TINY, "ANS", 2, precision="bf16"),
 )
 
 

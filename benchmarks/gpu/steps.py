@@ -27,23 +27,30 @@ PLAIN_STEPS = 30
 
 @dataclass(frozen=True)
 class Case:
-    """A model on data; n_negatives: M. sampling: how LightGCN chooses negatives."""
+    """A model on data; n_negatives: M. sampling: how LightGCN chooses negatives. precision: of hops and gate logits."""
 
     size: DataSize
     model: str
     n_negatives: int = 1
     sampling: str = "uniform"
+    precision: str = "float32"
 
     def __str__(self) -> str:
         names = [self.size.name, self.model]
         names += [f"M {self.n_negatives}"] * (self.model == "ANS") + [self.sampling] * (self.sampling != "uniform")
+        names += [self.precision] * (self.precision != "float32")
         return " ".join(names)
+
+    @property
+    def has_plain(self) -> bool:
+        """Whether PlainStep computes the same."""
+        return self.sampling == "uniform" and self.precision == "float32"
 
     @property
     def options(self) -> dict[str, int | str]:
         """Arguments of the model."""
         chosen = {} if self.sampling == "uniform" else {"negative_sampling": self.sampling}
-        return {"num_neg": self.n_negatives, **chosen}
+        return {"num_neg": self.n_negatives, "precision": self.precision, **chosen}
 
 
 CASES = (
@@ -54,6 +61,10 @@ CASES = (
     Case(GROCERY, "ANS", 16),
     Case(ML_100K, "ANS", 16),
     *(Case(GROCERY, "LightGCN", sampling=sampling) for sampling in ("DNS", "MixGCF", "DENS")),
+    Case(GOWALLA, "LightGCN", precision="bf16"),
+    Case(GOWALLA, "ANS", 2, precision="bf16"),
+    Case(GROCERY, "LightGCN", precision="bf16"),
+    Case(GROCERY, "ANS", 2, precision="bf16"),
 )
 
 
@@ -64,7 +75,8 @@ def run(section: Section, gpu: Gpu, cases: tuple[Case, ...] = CASES, batch: int 
     PyTorch's steps are measured alone, and an epoch is as many of them as it has batches.
     """
     section.note(
-        f"Batches of {batch:,}, 3 layers, D {dim}, float32. Data are made, of the real ones' sizes and degrees."
+        f"Batches of {batch:,}, 3 layers, D {dim}, float32 where nothing else is said. Data are made, of the real "
+        "ones' sizes and degrees."
     )
     section.note(
         "PyTorch, replayed: a CUDA graph of steps whose products know that the adjacency is symmetric, since torch's "
@@ -78,7 +90,7 @@ def run(section: Section, gpu: Gpu, cases: tuple[Case, ...] = CASES, batch: int 
         for provider in (CAPTURED, EAGER):
             with section.attempt(f"{case}, {provider}"):
                 section.add(str(case), provider, _library(gpu, data, case, provider == CAPTURED, batch, dim))
-        for layout in LAYOUTS if case.sampling == "uniform" else ():
+        for layout in LAYOUTS if case.has_plain else ():
             for kind in ("", ", symmetric", ", replayed"):
                 with section.attempt(f"{case}, PyTorch {layout}{kind}"):
                     section.add(str(case), f"PyTorch {layout}{kind}", _plain(gpu, data, case, layout, kind, batch, dim))

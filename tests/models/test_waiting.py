@@ -33,6 +33,12 @@ CASES = {  # whether steps can be captured, and the model's options
     **{f"LightGCN CTR {name}": (True, {"loss_n": name}) for name in CLICKS.losses},
     **{f"BPRMF TopK {name}": (True, {"negative_sampling": name}) for name in SAMPLINGS},
     **{f"ANS TopK {name}": (name != "SGL", {"base_model": name}) for name in ("LightGCN", "BPRMF", "NGCF", "SGL")},
+    **{
+        f"{name} TopK bf16 {sampling}": (True, {"negative_sampling": sampling, "precision": "bf16"})
+        for name in ("LightGCN", "BPRMF")
+        for sampling in SAMPLINGS
+    },
+    **{f"ANS TopK bf16 {name}": (True, {"base_model": name, "precision": "bf16"}) for name in ("LightGCN", "BPRMF")},
     "ANS TopK reg": (True, {"reg_weight": 0.1, "require_pow": 1}),
     "ANS Impression": (False, {}),
     "ANS CTR": (False, {}),

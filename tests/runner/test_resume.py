@@ -25,9 +25,9 @@ def weights(path: Path) -> dict[str, torch.Tensor]:
     return torch.load(path, weights_only=True)["weights"]
 
 
-@pytest.mark.parametrize(("model", "optimizer"), [("ANS", "Adam"), ("BPRMF", "Adagrad")])
-def test_killed_runs_end_bit_equal(start, go, work: Path, model, optimizer):
-    flags = ["--model_name", model, "--optimizer", optimizer, *RUN]
+@pytest.mark.parametrize("flags", ["ANS --optimizer Adam --precision bf16", "BPRMF --optimizer Adagrad"])
+def test_killed_runs_end_bit_equal(start, go, work: Path, flags):
+    flags = ["--model_name", *flags.split(), *RUN]
     assert start(*flags, "--model_path", "whole.pt").wait(60) == 0
     rng = random.Random(0)
     for _ in range(KILLS):
