@@ -1,8 +1,8 @@
 """Every operator in plain PyTorch: the readable truth that the kernels are tested against.
 
 Follows "Augmented Negative Sampling for Collaborative Filtering" (Zhao et al., RecSys 2023, arXiv 2308.05972) and, for
-propagation, "LightGCN" (He et al., SIGIR 2020). Works in float32 and float64 on any device. Letters in shapes: B pairs,
-M negatives a pair, H hops (layers + 1), D embedding size, N nodes.
+propagation, "LightGCN" (He et al., SIGIR 2020). Works in float32 and float64 on any device, of rows of 16 bits in
+float32. Letters in shapes: B pairs, M negatives a pair, H hops (layers + 1), D embedding size, N nodes.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ans_fast.errors import NoNegatives
+from ans_fast.nn.gather import widened
 from ans_fast.sparse import by_pairs
 
 if TYPE_CHECKING:
@@ -43,18 +44,18 @@ def propagate(x: Tensor, graph: BipartiteGraph, n_layers: int, nodes: Tensor | N
     """
     n = graph.n_nodes
     rows = torch.repeat_interleave(torch.arange(n, device=x.device), graph.indptr.diff())
-    columns, scale = graph.indices.long(), graph.scale.to(x.dtype)
+    hops = [widened(x)]
+    columns, scale = graph.indices.long(), graph.scale.to(hops[0].dtype)
     adjacency = by_pairs(rows, columns, scale[rows] * scale[columns], n)
-    hops = [x]
     for _ in range(n_layers):
         hops.append(torch.sparse.mm(adjacency, hops[-1]))
-    out = torch.stack(hops, dim=1)
+    out = torch.stack(hops, dim=1).to(x.dtype)
     return out if nodes is None else out.index_select(0, nodes)
 
 
 def propagate_mean(x: Tensor, graph: BipartiteGraph, n_layers: int, nodes: Tensor | None = None) -> Tensor:
     """The mean of `propagate` over the hops: [N, D] or [R, D]."""
-    return propagate(x, graph, n_layers, nodes).mean(1)
+    return propagate(widened(x), graph, n_layers, nodes).mean(1).to(x.dtype)
 
 
 # --- Random numbers --------------------------------------------------------------------------------------------------
@@ -134,9 +135,9 @@ def hardest_negatives(
     rest: float | Tensor = 1.0,
 ) -> Tensor:
     """int64 [B, K, H], the hardest of candidates [B, K, M]; shapes as in `ans_fast.ops.hardest_negatives`."""
-    u, n = user_rows[:, None, None], item_hops[candidates]  # [B, 1, 1, H, D], [B, K, M, H, D]
+    u, n = widened(user_rows)[:, None, None], widened(item_hops)[candidates]  # [B, 1, 1, H, D], [B, K, M, H, D]
     if item_gate is not None:
-        n = rest * n - n * torch.sigmoid(item_gate[candidates] + pos_gate[:, None, None])
+        n = rest * n - n * torch.sigmoid(widened(item_gate)[candidates] + widened(pos_gate)[:, None, None])
     return candidates.gather(2, hardest_of((u * n).sum(-1), dim=2))
 
 
@@ -177,7 +178,7 @@ def log_sum_exp(
     scale: float = 1.0,
 ) -> Tensor:
     """log Σ exp of each query's scores with the keys of other ids; shapes as in `ans_fast.ops.log_sum_exp`."""
-    scores = scale * (queries @ keys.T).to(torch.promote_types(queries.dtype, torch.float32))
+    scores = scale * (widened(queries) @ widened(keys).T)
     if key_bias is not None:
         scores = scores + key_bias
     if query_ids is not None:
@@ -202,6 +203,9 @@ def ans_terms(
     first_pair: int = 0,
 ) -> AnsTerms:
     """The four terms of the ANS loss; shapes as in `ans_fast.ops.ans_terms`."""
+    user_hops, item_hops, user_gate, item_gate, margin_weight, margin_bias = map(
+        widened, (user_hops, item_hops, user_gate, item_gate, margin_weight, margin_bias)
+    )
     (n_pairs, n_negatives), (n_hops, dim) = neg_items.shape, user_hops.shape[1:]
     counts = torch.full_like(users, n_negatives) if neg_count is None else neg_count
     present = torch.arange(n_negatives, device=users.device) < counts[:, None]  # [B, M]

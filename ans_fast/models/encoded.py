@@ -131,9 +131,7 @@ class Encoded(DotProduct):
         return self._scaled(self.encoder.mean(self.table.weight, self.graph))
 
     def rows(self, ids: Tensor) -> Tensor:
-        return self._scaled(
-            self.table.rows(lambda nodes: self.encoder.mean(self.table.weight, self.graph, nodes), ids)
-        )
+        return self._scaled(self.table.rows(lambda nodes: self.encoder.mean(self.table.weight, self.graph, nodes), ids))
 
     def _scaled(self, rows: Tensor) -> Tensor:
         return F.normalize(rows, dim=1) if self.in_batch else rows

@@ -112,6 +112,23 @@ def test_every_operator_at_every_simd_level(level):
     run_at_simd_level(level, "from tests.ops import test_bfloat16; test_bfloat16.check_all()")
 
 
+def test_the_reference_sums_in_float32_as_kernels_do():
+    case = terms_case((7, 3, 2, 16), False)
+    got, want = case.run()[0], case.run("reference")[0]
+    assert torch.equal(got.selected, want.selected)
+    for term, expected in zip(got[:4], want[:4], strict=True):
+        assert expected.dtype == torch.float32
+        assert_close(term.detach(), expected.detach(), FLOAT32)
+    x = rows(GRAPH.n_nodes, 16)
+    for operator in (ops.propagate, ops.propagate_mean):
+        with ans_fast.backend("reference"):
+            expected = operator(x, GRAPH, 2)
+        assert expected.dtype == torch.bfloat16
+        assert_close(operator(x, GRAPH, 2), expected.double(), BFLOAT16)
+    scored = test_hardest_negatives.Case(20, 2, 5, 3, 16, gates=True, dtype=torch.bfloat16)
+    assert torch.equal(scored.run(), scored.run("reference"))
+
+
 def test_the_same_bits_at_any_number_of_threads(threads):
     big, nodes = random_graph(300, 400, 9000), torch.arange(700).repeat(2)
     results = []
