@@ -126,6 +126,16 @@ def hardest_of(scores: Tensor, dim: int) -> Tensor:
     return scores.masked_fill(scores.isnan(), -torch.inf).argmax(dim)
 
 
+def distinct_ids(ids: Tensor, n: int) -> tuple[Tensor, Tensor, Tensor]:
+    """ids int64 [R] -> those that occur [min(R, n)], ascending and then the first again; where each of n ids is among
+    them, or -1; how many they are [1]."""
+    found = ids.unique()
+    place = ids.new_full((n,), -1)
+    place[found] = torch.arange(len(found), device=ids.device)
+    repeats = found[:1].expand(min(len(ids), n) - len(found))
+    return torch.cat([found, repeats]), place, ids.new_tensor([len(found)])
+
+
 def hardest_negatives(
     user_rows: Tensor,
     item_hops: Tensor,

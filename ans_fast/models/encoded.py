@@ -122,7 +122,7 @@ class Encoded(DotProduct):
         """The vectors of nodes int64 [R], or of all, hop by hop [R, H, D], with gradients."""
         return self.encoder(self.table.weight, self.graph, nodes)
 
-    def _means(self, nodes: Tensor | None = None) -> Tensor:
+    def _means(self, nodes: Tensor) -> Tensor:
         """The same with the vectors that rank as their one hop [R, 1, D]."""
         return self.encoder.mean(self.table.weight, self.graph, nodes)[:, None]
 

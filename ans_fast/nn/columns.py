@@ -74,7 +74,8 @@ class Columns:
 
         Args:
             own: gives this process's columns [R, …, d] of the rows of nodes int64 [R].
-            nodes: int64 [n] of those that this process looks at; every process calls for its own.
+            nodes: int64 [n] of those that this process looks at, in any order, some repeatedly; every process
+                calls for its own.
 
         Returns:
             [n, …, D].

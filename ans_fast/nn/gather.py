@@ -62,12 +62,3 @@ def is_free_to_read(tensor: Tensor) -> bool:
     """Whether the host may look at values: elsewhere than on the CPU it would wait for all that is queued there, and a
     captured step can't look at all."""
     return tensor.device.type == "cpu"
-
-
-def distinct(size: int, *ids: Tensor) -> tuple[Tensor, Tensor]:
-    """The distinct values of tensors int64 in [0, size), ascending: int64 [R]; and which of them each value is: int64
-    [size], of no meaning for other values."""
-    occurs = torch.zeros(size, dtype=torch.bool, device=ids[0].device)
-    for some in ids:
-        occurs[some.flatten()] = True
-    return occurs.nonzero()[:, 0], occurs.cumsum(0) - 1

@@ -5,30 +5,32 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
+from ans_fast import ops
 from ans_fast.graph import BipartiteGraph
-from ans_fast.nn.gather import distinct, is_free_to_read, products, rows_at
+from ans_fast.nn.gather import is_free_to_read, products, rows_at
 from ans_fast.nn.node_table import NodeTable
 
 
 class Hops(NamedTuple):
     """The hops of some users [U, H, D] and items [I, H, D], both in one tensor [U + I, H, D], and at which row each
-    id's are: int64 [n_users], [n_items]; None: at its own."""
+    id's are: int64 [n_users], [n_items]."""
 
     both: Tensor
     users: Tensor
     items: Tensor
-    user_places: Tensor | None = None
-    item_places: Tensor | None = None
+    user_places: Tensor
+    item_places: Tensor
 
     def user_rows(self, ids: Tensor) -> Tensor:
         """Where users are in `users`."""
-        return ids if self.user_places is None else self.user_places[ids]
+        return self.user_places[ids]
 
     def item_rows(self, ids: Tensor) -> Tensor:
         """Where items are in `items`."""
-        return ids if self.item_places is None else self.item_places[ids]
+        return self.item_places[ids]
 
     def scores(self, users: Tensor, items: Tensor) -> Tensor:
         """users int64 [B], items int64 [B, C] -> [B, C], with gradients."""
@@ -37,19 +39,22 @@ class Hops(NamedTuple):
 
 
 def hops_of(
-    table: NodeTable, encode: Callable[[Tensor | None], Tensor], graph: BipartiteGraph, users: Tensor, *items: Tensor
+    table: NodeTable, encode: Callable[[Tensor], Tensor], graph: BipartiteGraph, users: Tensor, *items: Tensor
 ) -> Hops:
     """The hops of the users and items whose ids, int64 of any shape, a batch holds: fewer to compute and to project
-    than all, and a smaller gradient. On a GPU those of all nodes, since counting distinct ids would wait for the
-    device, unless other processes hold a part of their columns.
+    than all, and a smaller gradient.
 
-    encode: makes hops [R, H, D] of the table for nodes int64 [R]; None: for all.
+    encode: makes hops [R, H, D] of the table for nodes int64 [R].
     """
-    n_users = graph.n_users
-    if not is_free_to_read(users) and table.columns is None:
-        every = encode(None)
-        return Hops(every, *every.split([n_users, graph.n_items]))
-    nodes, place = distinct(graph.n_nodes, users, *(ids + n_users for ids in items))
-    n_here = int((nodes < n_users).sum())
-    rows = table.rows(encode, nodes)
-    return Hops(rows, *rows.split([n_here, len(nodes) - n_here]), place[:n_users], place[n_users:] - n_here)
+    users_here, user_places = distinct(users, graph.n_users)
+    items_here, item_places = distinct(torch.cat([ids.flatten() for ids in items]), graph.n_items)
+    rows = table.rows(encode, torch.cat([users_here, items_here + graph.n_users]))
+    return Hops(rows, *rows.split([len(users_here), len(items_here)]), user_places, item_places)
+
+
+def distinct(ids: Tensor, n: int) -> tuple[Tensor, Tensor]:
+    """Which of n ids occur among int64 […], ascending: int64 [R]; and which of them each is: int64 [n], of no meaning
+    for ids that don't occur. Where values are not free to read R is the most possible, and the first id fills the rest.
+    """
+    found = ops.distinct_ids(ids.flatten(), n)
+    return found.ids[: int(found.count)] if is_free_to_read(ids) else found.ids, found.place

@@ -18,6 +18,7 @@ OPERATORS = (
     "ans_noise",
     "ans_terms_backward",
     "ans_terms_forward",
+    "distinct_ids",
     "gru_states",
     "gru_states_backward",
     "hardest_negatives",

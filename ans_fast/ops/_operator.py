@@ -191,6 +191,7 @@ class Operator:
             elif argument.elements == "size":
                 if value < 0:
                     raise ValueError(f"{argument.name} must be at least 0, got {value}")
+                sizes[argument.name] = value
             elif value.device != device:
                 first = self.arguments[0][1].name
                 raise ValueError(f"graph must be on {first}'s device {device}, got {value.device}: use graph.to(...)")

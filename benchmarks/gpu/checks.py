@@ -86,6 +86,7 @@ def all_checks(gpu: Gpu, small: bool, dtypes: tuple[torch.dtype, ...]) -> dict[s
     """The checks by name."""
     checks: dict[str, Check] = {
         "draws": lambda: check_draws(gpu.device),
+        "distinct_ids": lambda: check_distinct_ids(gpu.device),
         "cuda graph": lambda: check_replays(gpu),
     }
     if not small:
@@ -264,6 +265,15 @@ def check_log_sum_exp(dim: int, device: torch.device) -> str:
     worst = max(map(error_of, got, want))
     assert worst <= TOLERANCE[torch.float32], f"off by {worst:.1e}"
     return f"relative error {worst:.1e}"
+
+
+def check_distinct_ids(device: torch.device) -> str:
+    """Ids that all occur, that are few and that fill more than a block of threads."""
+    for n, n_ids in ((1, 5), (300, 4_000), (100_000, 20), (100_000, 60_000)):
+        ids = torch.randint(n, (n_ids,), device=device)
+        for got, want in zip(ops.distinct_ids(ids, n), reference.distinct_ids(ids, n), strict=True):
+            assert torch.equal(got, want), f"{n_ids} of {n} ids differ"
+    return "equal to the reference"
 
 
 def check_draws(device: torch.device) -> str:

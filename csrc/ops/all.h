@@ -3,6 +3,7 @@
 
 #include "ops/ans_noise.h"
 #include "ops/ans_terms.h"
+#include "ops/distinct_ids.h"
 #include "ops/gru_states.h"
 #include "ops/hardest_negatives.h"
 #include "ops/log_sum_exp.h"
@@ -16,6 +17,7 @@ void define(Library& library) {
   library.def(kAnsNoise);
   library.def(kAnsTermsForward);
   library.def(kAnsTermsBackward);
+  library.def(kDistinctIds);
   library.def(kGruStates);
   library.def(kGruStatesBackward);
   library.def(kHardestNegatives);
@@ -32,6 +34,7 @@ void implement(Library& library) {
   library.impl("ans_noise", TORCH_BOX(&ans_noise<Device>));
   library.impl("ans_terms_forward", TORCH_BOX((&ans_terms<Device, AnsForwardArgs>)));
   library.impl("ans_terms_backward", TORCH_BOX((&ans_terms<Device, AnsBackwardArgs, Tensor, Tensor, Tensor, bool>)));
+  library.impl("distinct_ids", TORCH_BOX(&distinct_ids<Device>));
   library.impl("hardest_negatives", TORCH_BOX(&hardest_negatives<Device>));
   library.impl("log_sum_exp", TORCH_BOX(&log_sum_exp<Device>));
   library.impl("log_sum_exp_backward", TORCH_BOX(&log_sum_exp_backward<Device>));

@@ -1,11 +1,11 @@
-"""Products of gathered rows, and which ids are distinct."""
+"""Products of gathered rows."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from ans_fast.nn.gather import distinct, products, products_with_first
+from ans_fast.nn.gather import products, products_with_first
 
 
 @pytest.mark.parametrize("n", [0, 1, 5])
@@ -23,9 +23,3 @@ def test_gradient_with_a_spread_out_one():
     (grad,) = torch.autograd.grad(products_with_first(rows, 2, 3).sum(), rows)  # the gradient of a sum has no strides
     expected = torch.cat([rows[2:].view(2, 3, 6).sum(1), rows[:2].repeat_interleave(3, 0)])
     torch.testing.assert_close(grad, expected.detach())
-
-
-def test_distinct():
-    nodes, place = distinct(9, torch.tensor([[7, 2], [2, 2]]), torch.tensor([8]))
-    assert nodes.tolist() == [2, 7, 8]
-    assert place[nodes].tolist() == [0, 1, 2]

@@ -68,6 +68,10 @@ def ans_noise(seed: int | Tensor, n_rows: int, dim: int) -> Tensor:
         return operators().ans_noise(at, n_rows, dim)
 
 
+def distinct_ids(ids: Tensor, n: int) -> tuple[Tensor, Tensor, Tensor]:
+    return operators().distinct_ids(ids, n)
+
+
 def hardest_negatives(
     user_rows: Tensor,
     item_hops: Tensor,
