@@ -9,6 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+# Whether a CPU's products of bfloat16 matrices are fast: without AVX-512 they take several times as long as float32's.
+SHORT_PRODUCTS = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+
 
 def rows_at(table: Tensor, ids: Tensor) -> Tensor:
     """table [n, …], ids int64 […] -> [… , …], float32 where the table is shorter. Its gradient is one index_add, in
@@ -23,6 +26,8 @@ def widened(rows: Tensor) -> Tensor:
 
 def projected(layer: nn.Linear, rows: Tensor) -> Tensor:
     """layer(rows) in the rows' dtype: [… , D] -> [… , D']. Its gradients are of the layer's dtype."""
+    if rows.is_cpu and not SHORT_PRODUCTS:
+        return layer(widened(rows)).to(rows.dtype)
     return F.linear(rows, layer.weight.to(rows.dtype), layer.bias.to(rows.dtype))
 
 

@@ -12,6 +12,7 @@ from ans_fast import BipartiteGraph, backend, models, ops
 from ans_fast.errors import UserError
 from ans_fast.models import ANS, LightGCN
 from ans_fast.models.vector_losses import VECTOR_LOSSES
+from ans_fast.nn import gather
 from ans_fast.nn.encoders import ENCODERS
 from ans_fast.nn.gather import projected, rows_at, widened
 from tests.conftest import random_graph
@@ -106,13 +107,19 @@ def test_gradients_of_a_row_that_is_wanted_often_are_summed_in_float32():
     assert weight.grad[:, 0].tolist() == [1_001, 0]
 
 
-def test_projected_is_the_layer_in_its_rows_dtype():
+@pytest.mark.parametrize("short", [False, True])
+def test_projected_is_the_layer_in_its_rows_dtype(short: bool, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(gather, "SHORT_PRODUCTS", short)
     torch.manual_seed(0)
     layer, rows = torch.nn.Linear(8, 8), torch.randn(5, 3, 8)
     assert torch.equal(projected(layer, rows), layer(rows))
-    short = rows.bfloat16()
-    assert projected(layer, short).dtype == torch.bfloat16
-    torch.testing.assert_close(widened(projected(layer, short)), layer(short.float()), rtol=2e-2, atol=2e-2)
+    rows = rows.bfloat16()
+    found = projected(layer, rows)
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(widened(found), layer(rows.float()), rtol=2e-2, atol=2e-2)
+    found.sum().backward()
+    assert layer.bias.grad.tolist() == [15.0] * 8
+    assert layer.weight.grad.dtype == torch.float32
 
 
 @pytest.mark.parametrize("case", ["LightGCN", "BPRMF", "ANS"])
