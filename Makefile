@@ -6,7 +6,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 export ANS_FAST_CUDA ?= 0
 
-.PHONY: demo test torch-headers torch-versions recbole bench gpu-check attack sanitize clean
+.PHONY: demo test torch-headers torch-versions recbole wheel bench gpu-check attack sanitize clean
 
 demo: $(VENV)/.built
 	$(RUN) -m ans_fast.run
@@ -27,6 +27,12 @@ recbole: $(VENV)/.built
 	$(RUN) -m pip install -q --no-build-isolation -e ".[recbole]"
 	$(RUN) -m pip install -q --no-deps recbole==1.2.1
 	$(RUN) -m pytest tests/test_recbole.py
+
+# A wheel of this machine's Python in dist/, audited, then installed and run where there is neither compiler nor source.
+wheel: $(VENV)/.installed
+	rm -rf dist
+	$(RUN) -m pip wheel -q --no-deps --no-build-isolation -w dist .
+	$(RUN) tests/wheel.py dist/ans_fast-*.whl "$(TORCH)"
 
 bench: $(VENV)/.built
 	$(RUN) -m benchmarks.report

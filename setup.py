@@ -1,7 +1,9 @@
-"""Builds the two shared libraries: `_C` (operators and CPU kernels, g++) and `_C_cuda` (CUDA kernels, nvcc alone).
+"""Builds the libraries `_kernels` (operators and CPU kernels, g++) and `_kernels_cuda` (CUDA kernels, nvcc alone), and
+the Python module `_C`, which says how they were built.
 
-Both use LibTorch's stable ABI, so one build serves every torch from 2.10 on. ninja compiles in parallel and only what
-changed; its folder is build/ninja in the source tree, whichever way the build was started.
+The libraries know no Python and use LibTorch's stable ABI: one build serves every Python, and every torch from 2.10 on.
+ninja compiles in parallel and only what changed; its folder is build/ninja in the source tree, whichever way the build
+was started.
 
 Environment variables:
   ANS_FAST_CUDA=0|1     leave the CUDA half out, or insist on it (default: built where nvcc is found)
@@ -153,14 +155,20 @@ class NinjaFile:
 class BuildWithNinja(build_ext):
     """setuptools' build_ext with its compiling done by ninja."""
 
+    def get_ext_filename(self, fullname: str) -> str:
+        """The module's name has this Python's tag, the kernels' have none."""
+        if fullname.endswith("_C"):
+            return super().get_ext_filename(fullname)
+        return str(Path(*fullname.split("."))) + ".so"
+
     def build_extensions(self) -> None:
         torch = find_torch()
         nvcc, reason = decide_cuda()
         print(f"ans_fast: torch {torch_version(torch)}; SIMD {', '.join(SIMD_LEVELS)}; CUDA {reason}", flush=True)
         ninja = NinjaFile(ROOT / "build" / ("ninja-sanitize" if SANITIZE else "ninja") / sys.implementation.cache_tag)
-        built = {"ans_fast._C": self.cpu_library(ninja, torch, nvcc)}
+        built = self.cpu_libraries(ninja, torch, nvcc)
         if nvcc:
-            built["ans_fast._C_cuda"] = self.cuda_library(ninja, torch, nvcc)
+            built["ans_fast._kernels_cuda"] = self.cuda_library(ninja, torch, nvcc)
         ninja.run()
         for extension in self.extensions:
             target = Path(self.get_ext_fullpath(extension.name))
@@ -168,7 +176,7 @@ class BuildWithNinja(build_ext):
             target.unlink(missing_ok=True)
             shutil.copy2(built[extension.name], target)
 
-    def cpu_library(self, ninja: NinjaFile, torch: Path, nvcc: str | None) -> str:
+    def cpu_libraries(self, ninja: NinjaFile, torch: Path, nvcc: str | None) -> dict[str, str]:
         flags = list(CXX_FLAGS)
         if SANITIZE:
             flags += (
@@ -193,13 +201,20 @@ class BuildWithNinja(build_ext):
         }
         includes = ["-I", pybind11_include(torch), "-I", sysconfig.get_path("include"), "-isystem", torch / "include"]
         facts_flags = [f'-D{name}="{fact}"' for name, fact in facts.items()]
-        objects += [
-            compile_(f"{source.stem}.o", source, [STABLE_ABI, *map(str, includes), *facts_flags])
+        own = {
+            source.stem: compile_(f"{source.stem}.o", source, [STABLE_ABI, *map(str, includes), *facts_flags])
             for source in sorted(ROOT.glob("csrc/*.cpp"))
-        ]
+        }
         # OpenMP is not linked on purpose: its symbols come from whichever runtime torch itself loaded, the only one.
-        link = [CXX, "-shared", *flags, "-fno-openmp", "-Wl,--no-as-needed", "-L", torch / "lib", "-ltorch_cpu"]
-        return ninja.step("_C.so", objects, [*link, *objects, "-o", ninja.folder / "_C.so"])
+        link = [CXX, "-shared", *flags, "-fno-openmp"]
+        torch_link = ["-Wl,--no-as-needed", "-L", torch / "lib", "-ltorch_cpu"]
+
+        def link_(name: str, parts: list[str], *more: str | Path) -> str:
+            return ninja.step(name, parts, [*link, *parts, *more, "-o", ninja.folder / name])
+
+        module = link_("_C.so", [own.pop("module"), own["simd"]])
+        kernels = link_("_kernels.so", [*objects, *own.values()], *torch_link)
+        return {"ans_fast._C": module, "ans_fast._kernels": kernels}
 
     def cuda_library(self, ninja: NinjaFile, torch: Path, nvcc: str) -> str:
         flags = [*NVCC_FLAGS, STABLE_ABI, "-isystem", torch / "include"]
@@ -213,10 +228,9 @@ class BuildWithNinja(build_ext):
             objects.append(ninja.step(out, [source], command, f"{name}.d"))
         # libtorch.so stands for torch's CPU and CUDA libraries, also where the torch at hand has only the first.
         link = [nvcc, "-shared", "-Xlinker=--no-as-needed", "-L", torch / "lib", "-ltorch", "-ltorch_cpu"]
-        return ninja.step("_C_cuda.so", objects, [*link, *objects, "-o", ninja.folder / "_C_cuda.so"])
+        return ninja.step("_kernels_cuda.so", objects, [*link, *objects, "-o", ninja.folder / "_kernels_cuda.so"])
 
 
-extensions = [Extension("ans_fast._C", [])]
-if decide_cuda()[0]:
-    extensions.append(Extension("ans_fast._C_cuda", []))
+names = ["_C", "_kernels", *(["_kernels_cuda"] if decide_cuda()[0] else [])]
+extensions = [Extension(f"ans_fast.{name}", []) for name in names]
 setup(ext_modules=extensions, cmdclass={"build_ext": BuildWithNinja})

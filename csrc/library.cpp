@@ -1,30 +1,7 @@
-// The operators of csrc/ops for the CPU, and the Python module with build_info().
+// The operators of csrc/ops for the CPU, in a library that knows no Python.
 #define ANS_HOST
 #include "cpu/device.h"
 #include "ops/all.h"
-
-#include <pybind11/pybind11.h>
-
-namespace ans {
-namespace {
-
-pybind11::dict build_info() {
-  pybind11::list levels;
-#define ANS_APPEND_LEVEL(level, unused) levels.append(#level);
-  ANS_FOR_EACH_LEVEL(ANS_APPEND_LEVEL, 0)
-  pybind11::dict info;
-  info["version"] = ANS_VERSION;
-  info["torch"] = ANS_TORCH;
-  info["compiler"] = __VERSION__;
-  info["simd"] = levels;
-  info["simd_in_use"] = cpu::simd_level_name(cpu::simd_level());
-  info["cuda"] = *ANS_CUDA ? pybind11::object(pybind11::str(ANS_CUDA)) : pybind11::none();
-  info["cuda_architectures"] = pybind11::str(ANS_CUDA_ARCHITECTURES).attr("split")();
-  return info;
-}
-
-}  // namespace
-}  // namespace ans
 
 STABLE_TORCH_LIBRARY(ans_fast, m) { ans::ops::define(m); }
 
@@ -32,5 +9,3 @@ STABLE_TORCH_LIBRARY_IMPL(ans_fast, CPU, m) {
   ans::ops::implement<ans::cpu::Device>(m);
   ans::ops::implement_on_cpu<ans::cpu::Device>(m);
 }
-
-PYBIND11_MODULE(_C, m) { m.def("build_info", &ans::build_info, "What this build was made with, as a dict."); }

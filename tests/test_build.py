@@ -54,6 +54,7 @@ def test_sdist_carries_all_that_a_build_needs(source, tmp_path):
 def test_wheel_carries_the_library_and_no_tests(source, tmp_path):
     with zipfile.ZipFile(build(source, tmp_path, "build_wheel")) as archive:
         names = archive.namelist()
+    assert "ans_fast/_kernels.so" in names
     assert [name for name in names if re.fullmatch(r"ans_fast/_C\..*so", name)]
     assert {name.split("/")[0] for name in names} == {"ans_fast", "ans_fast-0.1.0.dist-info"}
     # The build left its objects: code made for one instruction set exports its entry points alone, none of them weak,
@@ -91,7 +92,8 @@ def test_a_missing_library_is_named_with_the_command_that_builds_it(tmp_path):
     finished = subprocess.run(import_it, cwd=tmp_path, capture_output=True, text=True)
     assert "ImportError: ans_fast's compiled extension has not been built" in finished.stderr
     assert "pip install --no-build-isolation -e ." in finished.stderr
-    (tmp_path / "ans_fast/_C.so").write_text("not a library")
+    for name in ("_C", "_kernels"):
+        (tmp_path / f"ans_fast/{name}.so").write_text("not a library")
     finished = subprocess.run(import_it, cwd=tmp_path, capture_output=True, text=True)
     assert "ImportError: ans_fast's compiled extension does not load here" in finished.stderr
 

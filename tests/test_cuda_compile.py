@@ -97,7 +97,7 @@ def test_float32_kernels_for_up_to_256_columns_spill_no_register(compiled, sourc
 @pytest.fixture(scope="module")
 def library(compiled, tmp_path_factory) -> Path:
     """Links without a CUDA build of torch."""
-    library = tmp_path_factory.mktemp("linked") / "_C_cuda.so"
+    library = tmp_path_factory.mktemp("linked") / "_kernels_cuda.so"
     objects = [str(target) for target, _ in compiled.values()]
     torch_lib = Path(torch.__file__).parent / "lib"
     link = [NVCC, "-shared", "-Xlinker=--no-as-needed", f"-L{torch_lib}", "-ltorch_cpu", *objects, "-o", str(library)]
@@ -121,8 +121,8 @@ def test_the_library_uses_what_the_first_torch_has(library):
 
 def test_a_cpu_install_with_the_cuda_library_beside_it_imports_silently(compiled, tmp_path):
     package = tmp_path / "ans_fast"
-    shutil.copytree(ROOT / "ans_fast", package, ignore=shutil.ignore_patterns("__pycache__", "_C_cuda*"))
-    (package / "_C_cuda.so").write_bytes(b"not loaded where torch sees no GPU")
+    shutil.copytree(ROOT / "ans_fast", package, ignore=shutil.ignore_patterns("__pycache__", "_kernels_cuda*"))
+    (package / "_kernels_cuda.so").write_bytes(b"not loaded where torch sees no GPU")
     program = "import ans_fast; print(ans_fast.__file__)"
     hidden = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(tmp_path)}
     command = [sys.executable, "-P", "-W", "error", "-c", program]

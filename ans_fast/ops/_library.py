@@ -31,9 +31,10 @@ OPERATORS = (
 )
 
 try:
+    torch.ops.load_library(FOLDER / "_kernels.so")
     from ans_fast import _C
-except ImportError as error:
-    if not list(FOLDER.glob("_C.*")):
+except (ImportError, OSError) as error:
+    if not (FOLDER / "_kernels.so").exists() or not list(FOLDER.glob("_C.*")):
         found = "has not been built"
     else:
         found = f"does not load here (torch {torch.__version__}): {error}"
@@ -84,16 +85,24 @@ def _is_meta(value: Any) -> bool:
     return isinstance(value, Tensor) and value.device.type == "meta"
 
 
-def _load_cuda() -> bool:
-    """Loads the CUDA kernels where torch sees a GPU: their symbols lie in torch's CUDA library."""
-    libraries = sorted(FOLDER.glob("_C_cuda.*"))
-    if not libraries or not torch.cuda.is_available():
-        return False
-    torch.ops.load_library(libraries[0])
-    return True
+def _load_cuda() -> str:
+    """Loads the CUDA kernels where torch sees a GPU: their symbols lie in torch's CUDA library. Why they are not there,
+    or "" where they are."""
+    library = FOLDER / "_kernels_cuda.so"
+    if not library.exists():
+        return f"it was built for the CPU only (simd: {', '.join(build_info()['simd'])})"
+    if not torch.cuda.is_available():
+        return "torch sees no GPU"
+    try:
+        torch.ops.load_library(library)
+    except OSError as error:  # such as another CUDA's torch
+        built = f"those that were built for CUDA {build_info()['cuda']} do not load with torch {torch.__version__}"
+        return f"{built}: {' '.join(str(error).split())[:200]}"
+    return ""
 
 
-cuda_is_loaded = _load_cuda()
+why_no_cuda = _load_cuda()
+cuda_is_loaded = not why_no_cuda
 
 
 def _check_registered() -> None:
@@ -114,9 +123,7 @@ def require_cuda_kernels() -> None:
     """Raises a RuntimeError that says how to build the CUDA kernels, unless they are loaded."""
     if cuda_is_loaded:
         return
-    info = build_info()
-    built = f"for CUDA {info['cuda']}" if info["cuda"] else f"for the CPU only (simd: {', '.join(info['simd'])})"
     raise RuntimeError(
-        f"ans_fast got a CUDA tensor but has no CUDA kernels loaded: it was built {built}. In its source folder run "
+        f"ans_fast got a CUDA tensor but has no CUDA kernels loaded: {why_no_cuda}. In its source folder run "
         f"`ANS_FAST_CUDA=1 {BUILD_COMMAND}`, which takes nvcc; or choose ans_fast.backend('reference'), slowly"
     )

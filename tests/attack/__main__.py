@@ -50,7 +50,7 @@ def _import_all() -> None:
     importlib.import_module("torch._dynamo")
     for module in pkgutil.walk_packages(ans_fast.__path__, "ans_fast."):
         package, _, name = module.name.rpartition(".")
-        if name not in ("__main__", "run", "_C", "_C_cuda", "recbole") and package != "ans_fast.recbole":
+        if name not in ("__main__", "run", "_C", "_kernels", "recbole") and package != "ans_fast.recbole":
             importlib.import_module(module.name)
 
 
