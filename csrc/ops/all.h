@@ -12,43 +12,43 @@
 
 namespace ans::ops {
 
+// One line an operator: its schema, its name in it, and its host function for a Device.
+#define ANS_OPERATORS(X)                                                                                     \
+  X(kAnsNoise, "ans_noise", &ans_noise<Device>)                                                              \
+  X(kAnsTermsForward, "ans_terms_forward", (&ans_terms<Device, AnsForwardArgs>))                             \
+  X(kAnsTermsBackward, "ans_terms_backward",                                                                 \
+    (&ans_terms<Device, AnsBackwardArgs, Tensor, Tensor, Tensor, bool>))                                     \
+  X(kDistinctIds, "distinct_ids", &distinct_ids<Device>)                                                     \
+  X(kHardestNegatives, "hardest_negatives", &hardest_negatives<Device>)                                      \
+  X(kLogSumExp, "log_sum_exp", &log_sum_exp<Device>)                                                         \
+  X(kLogSumExpBackward, "log_sum_exp_backward", &log_sum_exp_backward<Device>)                               \
+  X(kPropagate, "propagate", &propagate<Device>)                                                             \
+  X(kPropagateBackward, "propagate_backward", &propagate_backward<Device>)                                   \
+  X(kPropagateMean, "propagate_mean", &propagate_mean<Device>)                                               \
+  X(kSampleNegatives, "sample_negatives", &sample_negatives<Device>)
+
+// Those that have kernels for the CPU alone.
+#define ANS_CPU_OPERATORS(X)                                  \
+  X(kGruStates, "gru_states", &gru_states<Device>)            \
+  X(kGruStatesBackward, "gru_states_backward", &gru_states_backward<Device>)
+
+#define ANS_DEFINE(schema, name, function) library.def(schema);
+#define ANS_IMPLEMENT(schema, name, function) library.impl(name, TORCH_BOX(function));
+
 template <typename Library>
 void define(Library& library) {
-  library.def(kAnsNoise);
-  library.def(kAnsTermsForward);
-  library.def(kAnsTermsBackward);
-  library.def(kDistinctIds);
-  library.def(kGruStates);
-  library.def(kGruStatesBackward);
-  library.def(kHardestNegatives);
-  library.def(kLogSumExp);
-  library.def(kLogSumExpBackward);
-  library.def(kPropagate);
-  library.def(kPropagateBackward);
-  library.def(kPropagateMean);
-  library.def(kSampleNegatives);
+  ANS_OPERATORS(ANS_DEFINE)
+  ANS_CPU_OPERATORS(ANS_DEFINE)
 }
 
 template <typename Device, typename Library>
 void implement(Library& library) {
-  library.impl("ans_noise", TORCH_BOX(&ans_noise<Device>));
-  library.impl("ans_terms_forward", TORCH_BOX((&ans_terms<Device, AnsForwardArgs>)));
-  library.impl("ans_terms_backward", TORCH_BOX((&ans_terms<Device, AnsBackwardArgs, Tensor, Tensor, Tensor, bool>)));
-  library.impl("distinct_ids", TORCH_BOX(&distinct_ids<Device>));
-  library.impl("hardest_negatives", TORCH_BOX(&hardest_negatives<Device>));
-  library.impl("log_sum_exp", TORCH_BOX(&log_sum_exp<Device>));
-  library.impl("log_sum_exp_backward", TORCH_BOX(&log_sum_exp_backward<Device>));
-  library.impl("propagate", TORCH_BOX(&propagate<Device>));
-  library.impl("propagate_backward", TORCH_BOX(&propagate_backward<Device>));
-  library.impl("propagate_mean", TORCH_BOX(&propagate_mean<Device>));
-  library.impl("sample_negatives", TORCH_BOX(&sample_negatives<Device>));
+  ANS_OPERATORS(ANS_IMPLEMENT)
 }
 
-// Those that have kernels for the CPU alone.
 template <typename Device, typename Library>
 void implement_on_cpu(Library& library) {
-  library.impl("gru_states", TORCH_BOX(&gru_states<Device>));
-  library.impl("gru_states_backward", TORCH_BOX(&gru_states_backward<Device>));
+  ANS_CPU_OPERATORS(ANS_IMPLEMENT)
 }
 
 }  // namespace ans::ops
