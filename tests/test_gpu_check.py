@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 import torch
 
-from ans_fast import graph, models, ops, reference
+from ans_fast import graph, models, ops
 from benchmarks.gpu import chart, checks, data, operators, parts, sanitizers, scaling, steps, summary
-from benchmarks.gpu.checks import AnsSize
 from benchmarks.gpu.device import Gpu, Work
+from benchmarks.gpu.inputs import AnsSize
 from benchmarks.gpu.plain_models import PlainStep
 from benchmarks.gpu.report import Report, Row, Section
 from tests.conftest import ROOT
+from tests.ops import cases
 
 FACTS = {"card": "Stand-in, 0 GiB", "driver": "none", "torch": torch.__version__, "CUDA": "none", "date": "today"}
 TINY = data.DataSize("Tiny", 90, 20, 30, (1, 2, 3, 5, 6, 7, 8, 9, 10), (1, 1, 2, 3, 4, 5, 6, 7, 8))
@@ -86,10 +87,17 @@ SIZES = operators.Sizes(
     copied=1024,
     dtypes=(torch.float32, torch.bfloat16),
 )
+FEW = [cases.ans_case(3, 2, 2, 4, True), cases.hardest_case(3, 1, 4, 2, 5, True)]
+
+
+def places_of(gpu: Gpu) -> tuple[cases.Place, ...]:
+    """As on a GPU: one, and one with deterministic algorithms."""
+    dtypes, device = (torch.float32, torch.bfloat16), str(gpu.device)
+    return tuple(cases.Place(name, device, dtypes=dtypes, deterministic=name != "here") for name in ("here", "there"))
+
+
 SMALL_PARTS = {
-    checks.TITLE: lambda section, gpu, report: checks.run(
-        section, gpu, small=True, dtypes=(torch.float32, torch.bfloat16)
-    ),
+    checks.TITLE: lambda section, gpu, report: checks.run(section, gpu, places_of(gpu), FEW),
     operators.TITLE: lambda section, gpu, report: operators.run(section, gpu, SIZES),
     steps.TITLE: lambda section, gpu, report: steps.run(section, gpu, CASES, batch=40, dim=4),
     scaling.TITLE: lambda section, gpu, report: scaling.run(section, gpu, [30_000, 60_000], batch=50, dim=4),
@@ -156,8 +164,10 @@ def test_no_chart_without_matplotlib(section: Section, tmp_path: Path, monkeypat
 
 
 def test_checks_alone(gpu: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "SMALL_PLACES", places_of(gpu)[:1])
+    monkeypatch.setattr(checks, "small_cases", lambda: FEW)
     assert parts.only_checks(gpu, small=True) == 0
-    monkeypatch.setattr(checks, "check_draws", lambda device: 1 / 0)
+    monkeypatch.setattr(ops, "hardest_negatives", lambda **inputs: inputs["candidates"][..., :1].expand(-1, -1, 2) * 0)
     assert parts.only_checks(gpu, small=True) == 1
 
 
@@ -198,10 +208,10 @@ def test_cases_for_which_there_is_no_time_are_told(gpu: StandIn) -> None:
         "3 left out, for the section's 0 s were over: Tiny LightGCN, Tiny ANS M 2, Tiny LightGCN DNS"
     )
     section = Section("Test", 60.0)
-    cases = section.in_time("abc")
-    assert next(cases) == "a"
+    waiting = section.in_time("abc")
+    assert next(waiting) == "a"
     section.limit = 0.0
-    assert list(cases) == []
+    assert list(waiting) == []
     assert section.notes == ["2 left out, for the section's 0 s were over: b, c"]
 
 
@@ -267,55 +277,49 @@ def test_sanitizers(section: Section, tmp_path: Path, commands: str) -> None:
 # --- What is checked and timed ---------------------------------------------------------------------------------------
 
 
-def of_another_choice(terms: reference.AnsTerms) -> reference.AnsTerms:
-    return terms._replace(selected=(terms.selected + 1) % 7)
+def test_a_broken_operator_is_told(section: Section, gpu: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    def every_other(*args, **options) -> torch.Tensor:
+        """Wrong bits in every second call, and a wrong choice in none."""
+        calls.append(args)
+        return propagate(*args, **options) * (1 + 1e-3 * (len(calls) % 2))
+
+    propagate, calls = ops.propagate, []
+    monkeypatch.setattr(ops, "propagate", every_other)
+    monkeypatch.setattr(checks, "STEP_CASES", ())
+    few = [cases.propagate_case("propagate", "random", dim, 1) for dim in (3, 4)]
+    checks.run(section, gpu, places_of(gpu)[:1], few)
+    rows = {(row.case, row.provider): row.values for row in section.rows}
+    assert rows["propagate", "here, float32"] == {"result": "**failed**", "found": "0 of 2 cases"}
+    assert rows["propagate", "here, bfloat16"] == {"result": "passed", "found": "2 of 2 cases"}
+    assert section.failed == len(section.notes) == 4
+    assert "propagate random D3 1 layers on here, here, float32: AssertionError: propagate" in section.notes[0]
+    assert section.notes[2] == (
+        "**failed**: the same bits twice: propagate random D3 1 layers on here: AssertionError: values differ"
+    )
 
 
-BROKEN = {
-    "ans_terms": (lambda *args, **options: of_another_choice(ANS_TERMS(*args, **options)), "below the best"),
-    "propagate": (lambda *args: PROPAGATE(*args) * 1.001, "propagate of all is off by 1.0e-03"),
-    "hardest_negatives": (lambda *args: args[2][..., :1].expand(-1, -1, args[0].shape[1]), "below the best"),
-    "log_sum_exp": (lambda *args: LOG_SUM_EXP(*args) + 0.01, "off by"),
-    "sample_negatives": (lambda graph, users, n, *args: SAMPLE(graph, users, n, *args) * 0, "negatives differ"),
-}
-ANS_TERMS, PROPAGATE, LOG_SUM_EXP, SAMPLE = ops.ans_terms, ops.propagate, ops.log_sum_exp, ops.sample_negatives
+def test_captured_steps_that_differ_are_told(gpu: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    def with_another_rate(*args) -> steps.Step:
+        step = trainer(*args)
+        step.optimizer.param_groups[0]["lr"] *= 1.01 if args[3] else 1
+        return step
+
+    trainer = checks.trainer
+    monkeypatch.setattr(checks, "trainer", with_another_rate)
+    with pytest.raises(AssertionError, match=r"losses are .*, eager|weights are off by"):
+        checks.check_captured_steps(gpu, steps.Case(TINY, "ANS", 2))
 
 
-@pytest.mark.parametrize("operator", BROKEN)
-def test_a_broken_operator_is_found(gpu: StandIn, operator: str, monkeypatch: pytest.MonkeyPatch):
-    broken, told = BROKEN[operator]
-    monkeypatch.setattr(ops, operator, broken)
-    cases = {
-        "ans_terms": lambda: checks.check_ans_terms(AnsSize(5, 7, 3, 8), torch.float32, gpu.device),
-        "propagate": lambda: checks.check_propagate(7, torch.float32, gpu.device),
-        "hardest_negatives": lambda: checks.check_hardest_negatives(AnsSize(5, 7, 3, 8), torch.float32, gpu.device),
-        "log_sum_exp": lambda: checks.check_log_sum_exp(7, gpu.device),
-        "sample_negatives": lambda: checks.check_draws(gpu.device),
+def test_cases_for_the_sanitizers_are_small_and_of_all_kernels() -> None:
+    found = checks.small_cases()
+    assert {case.operator for case in found} == {
+        "ans_terms",
+        "hardest_negatives",
+        "propagate",
+        "propagate_mean",
+        "log_sum_exp",
+        "distinct_ids",
     }
-    with pytest.raises(AssertionError, match=told):
-        cases[operator]()
-
-
-def test_near_ties_are_no_errors(gpu: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two items whose rows differ by less than float32 sees, of which the kernel may take either."""
-
-    def other(*args, **options) -> reference.AnsTerms:
-        terms = ANS_TERMS(*args, **options)
-        return terms._replace(selected=1 - terms.selected)
-
-    def nearly_equal(size: AnsSize, *args) -> tuple:
-        tables, ids = inputs(size, *args)
-        tables[4].zero_()
-        tables[5].fill_(-1e-3)  # a margin of 0: no noise
-        ids[2][:, 1] = ids[2][:, 0]
-        return tables, ids
-
-    inputs = checks.ans_inputs
-    monkeypatch.setattr(checks, "ans_inputs", nearly_equal)
-    size = AnsSize(4, 2, 2, 8)
-    assert "choices 0.0e+00 below" in checks.check_ans_terms(size, torch.float32, gpu.device)
-    monkeypatch.setattr(ops, "ans_terms", other)
-    checks.check_ans_terms(size, torch.float32, gpu.device)
 
 
 @pytest.mark.parametrize("case", CASES[:2], ids=str)

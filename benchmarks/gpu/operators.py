@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 
 from ans_fast import ops, reference
-from benchmarks.gpu.checks import AnsSize, ans_inputs, hardest_inputs, loss_and_gradients, random_graph
 from benchmarks.gpu.device import Gpu, Work
+from benchmarks.gpu.inputs import AnsSize, ans_inputs, hardest_inputs, loss_and_gradients, random_graph
 from benchmarks.gpu.plain_models import adjacency
 from benchmarks.gpu.report import Section, Value
 from benchmarks.plain import compiled, torch_random
