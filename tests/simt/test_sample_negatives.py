@@ -1,4 +1,4 @@
-"""sample_negatives.cu on the CPU: the same draws as the CPU kernels and the reference."""
+"""sample_negatives.cu on the CPU: what the operators' cases leave out."""
 
 from __future__ import annotations
 
@@ -7,22 +7,8 @@ import pytest
 import torch
 
 import ans_fast
-from ans_fast import reference
 from tests.conftest import random_graph
 from tests.simt import kernels
-
-SEEDS = [0, 1, -1, 2**63 - 1, -(2**63), 123456789012345]
-
-
-@pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize(("n_rows", "n_negatives", "first_item"), [(1, 1, 0), (50, 7, 1), (300, 16, 0), (700, 5, 3)])
-def test_draws(seed, n_rows, n_negatives, first_item):
-    graph = random_graph(20, 60, 500)
-    users = torch.randint(0, 20, (n_rows,), generator=torch.Generator().manual_seed(seed % 1000))
-    sizes = (graph.n_users, graph.n_items, n_negatives)
-    got = kernels.sample_negatives(graph.indptr, graph.indices, users, *sizes, seed, first_item)
-    assert torch.equal(got, ans_fast.ops.sample_negatives(graph, users, n_negatives, seed, first_item))
-    assert torch.equal(got, reference.sample_negatives(graph, users, n_negatives, torch.tensor([seed]), first_item))
 
 
 @pytest.mark.parametrize("order", [0, 1, 2])
@@ -52,14 +38,6 @@ def test_who_has_nothing_to_draw_gets_no_item():
     got = kernels.sample_negatives(graph.indptr, graph.indices, users, 2, 3, 5, 1, 0)
     assert (got[[0, 2, 3]] == kernels.NO_ITEM).all()
     assert set(got[1].tolist()) <= {0, 2}
-
-
-@pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize(("n_rows", "dim"), [(1, 1), (3, 7), (200, 64), (2000, 3)])
-def test_noise(seed, n_rows, dim):
-    got = kernels.ans_noise(seed, n_rows, dim)
-    assert torch.equal(got, ans_fast.ops.ans_noise(seed, n_rows, dim))
-    assert torch.equal(got, reference.ans_noise(torch.tensor([seed]), n_rows, dim))
 
 
 @pytest.mark.parametrize("rows", [0, 3])
