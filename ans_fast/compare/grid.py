@@ -15,9 +15,7 @@ from ans_fast.compare.flags import base_name
 from ans_fast.data import fingerprint
 from ans_fast.files import write_atomically
 from ans_fast.runner import arguments
-from ans_fast.runner.results import flags_of
-
-WHERE = ("load", "log_file", "model_path", "path")  # flags about places; the fingerprint says what was read
+from ans_fast.runner.results import PLACES, flags_of
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ class Run:
         """
         args = arguments.parse(self.command)
         found = fingerprint(args.path, args.dataset, **args.data_options())
-        shaping = {name: value for name, value in flags_of(args).items() if name not in WHERE}
+        shaping = {name: value for name, value in flags_of(args).items() if name not in PLACES}
         return {"flags": shaping, "fingerprint": found}
 
     def record(self) -> dict[str, Any] | None:

@@ -73,6 +73,11 @@ def _has_lists(mode: str) -> bool:
     return SPLIT_TYPES[mode] is ImpressionLists
 
 
+def data_sets(path: str | Path) -> list[str]:
+    """The names of the data sets in the folder."""
+    return sorted(f.parent.name for f in Path(path).glob("*/train.csv"))
+
+
 def _find(path: Path, name: str) -> Path:
     check_name(name, "the data set's name")
     folder = path / name
@@ -84,7 +89,7 @@ def _find(path: Path, name: str) -> Path:
         write_demo(folder)
     if os.path.isdir(folder):
         return folder
-    there = sorted(f.parent.name for f in path.glob("*/train.csv"))
+    there = data_sets(path)
     close = difflib.get_close_matches(name, there, n=1, cutoff=0.4)
     raise UserError(
         f"no data set {name!r} in {path} (no folder {folder}); "

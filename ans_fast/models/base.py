@@ -51,6 +51,7 @@ class Recommender(Options, nn.Module):
     own_losses: ClassVar[dict[str, tuple[str, ...]]] = {}  # by mode, beside those that all models have
     DEFAULTS: ClassVar[dict[str, Any]] = {}  # its own defaults of flags that all models have
     collapse_hint: ClassVar[str] = "lower --l2 or --lr"
+    learns: ClassVar[bool] = True  # whether there is anything to train
     captures: bool = False
     unshared: str = ""
 

@@ -25,6 +25,7 @@ class POP(Recommender):
 
     name = "POP"
     modes = (TOP_K.name, IMPRESSION.name)
+    learns = False
 
     def __init__(self, graph: BipartiteGraph, **options: Any):
         super().__init__(graph, **options)

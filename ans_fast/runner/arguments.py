@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from ans_fast.command_line import Parser, add_option
+from ans_fast.data.demo import NAME as DEMO
+from ans_fast.data.loading import data_sets
 from ans_fast.errors import UserError
 from ans_fast.models import by_name
 from ans_fast.models.base import Recommender
@@ -17,7 +19,7 @@ from ans_fast.runner.choice import Choice, model_flags
 from ans_fast.runner.modes import RUN_MODES
 from ans_fast.runner.settings import Data, Global, Ranking, Settings, Start, Steps, Training, Weights
 
-OWN_OF_A_PROCESS = ("path", "gpu", "verbose", "log_file")  # flags that may differ between processes of a group
+OWN_OF_A_PROCESS = ("path", "gpu", "verbose", "out", "log_file")  # flags that may differ between processes of a group
 
 
 def parse(argv: Sequence[str]) -> Settings:
@@ -41,6 +43,7 @@ def parse(argv: Sequence[str]) -> Settings:
         _refuse(unknown[0], parser, f"{named.name} in {mode} mode")
     flags, usual = vars(parser.parse_args(argv)), vars(parser.parse_args([]))
     changed = tuple(name for name, value in flags.items() if value != usual[name])
+    flags["dataset"] = flags["dataset"] or _demo(flags["path"])
     return Settings(
         flags,
         RUN_MODES[mode],
@@ -49,6 +52,13 @@ def parse(argv: Sequence[str]) -> Settings:
         log_flags=choice.log_flags(flags, changed),
         changed=changed,
     )
+
+
+def _demo(path: str) -> str:
+    """The default of --dataset. Raises UserError where --path says that the data are elsewhere."""
+    if path == Data.path.default:
+        return DEMO
+    raise UserError(f"--path {path} needs --dataset, a data set there: {', '.join(data_sets(path)) or 'none is there'}")
 
 
 def build_parser(model: type[Recommender], mode: str) -> argparse.ArgumentParser:

@@ -1,4 +1,4 @@
-"""Where a run's files lie, and its log: `INFO:root:…` lines in a file, the bare lines on stdout."""
+"""A run's log: `INFO:root:…` lines in a file, the bare lines on stdout."""
 
 from __future__ import annotations
 
@@ -6,71 +6,10 @@ import contextlib
 import logging
 import os
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 from ans_fast.errors import UserError, reason
-from ans_fast.files import check_outputs, output_file
-from ans_fast.runner.settings import Settings
-
-
-@dataclass(frozen=True)
-class Paths:
-    """log: the log; weights: the best weights; checkpoint: the state to go on from; folder: predictions and results;
-    curves: the folder of TensorBoard's curves, if they are asked for."""
-
-    log: Path
-    weights: Path
-    checkpoint: Path
-    folder: Path
-    curves: Path | None
-
-    @classmethod
-    def of(cls, settings: Settings) -> Paths:
-        """ReChorus's places, relative to the working directory, unless --log_file and --model_path say otherwise."""
-        full_name, name = settings.model_name + settings.model_mode, run_name(settings)
-        log = Path(settings.log_file or f"../log/{full_name}/{name}.txt")
-        weights = Path(settings.model_path or f"../model/{full_name}/{name}.pt")
-        folder = log.parent / log.name.removesuffix(".txt")
-        if folder == log:
-            folder = log.parent / f"{log.name}.d"
-        checkpoint = weights.parent / f"{weights.name.removesuffix('.pt')}.resume.pt"
-        curves = Path(settings.tensorboard, folder.name) if settings.tensorboard else None
-        return cls(log, weights, checkpoint, folder, curves)
-
-    @property
-    def results(self) -> Path:
-        """Every figure of the run."""
-        return self.folder / "results.json"
-
-    @property
-    def drawing(self) -> Path:
-        """The picture of --plot."""
-        return self.folder / "curves.png"
-
-    def predictions(self, settings: Settings, split: str) -> Path:
-        """A split's predictions, by ReChorus's name."""
-        return self.folder / f"rec-{settings.model_name}{settings.model_mode}-{split}.csv"
-
-    def check_outputs(self, settings: Settings) -> None:
-        """Makes the folders and raises UserError unless all that the run will write can be written."""
-        output_file(self.log)
-        paths = [self.weights, self.checkpoint] if settings.train else []
-        paths.append(self.results)
-        if settings.save_final_results:
-            paths += [self.predictions(settings, split) for split in ("dev", "test")]
-        if settings.plot:
-            paths.append(self.drawing)
-        if self.curves:
-            paths.append(self.curves / "events")
-        check_outputs(paths)
-
-
-def run_name(settings: Settings) -> str:
-    """`{model}{mode}__{dataset}__{seed}__lr={lr}__l2={l2}__…`, as ReChorus names it; what it lacks follows."""
-    parts = [settings.model_name + settings.model_mode, settings.dataset, str(settings.random_seed)]
-    parts += [f"{name}={settings.flags[name]}" for name in ("lr", "l2", *settings.log_flags)]
-    return "__".join(parts).replace(" ", "__").replace("/", "_")
+from ans_fast.files import output_file
 
 
 class _Counting(logging.Handler):
@@ -133,7 +72,7 @@ class Log:
             path.parent.mkdir(parents=True, exist_ok=True)
             self.file = _File(output_file(path), encoding="utf-8", errors="backslashreplace")
         except OSError as error:
-            raise UserError(f"cannot write the log {path}: {reason(error)}") from None
+            raise UserError(f"cannot write the log {path}: {reason(error)}; --log_file names another place") from None
         self.file.setFormatter(logging.Formatter("%(levelname)s:%(name)s:%(message)s"))
         self.output = _Output(sys.stdout)
         root = logging.getLogger()

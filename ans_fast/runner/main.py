@@ -16,6 +16,7 @@ from ans_fast import distributed
 from ans_fast.command_line import exit_status
 from ans_fast.data import Dataset, load
 from ans_fast.distributed import Processes
+from ans_fast.errors import UserError
 from ans_fast.models.base import Recommender
 from ans_fast.nn.held_state import gather_state, n_parameters
 from ans_fast.runner import arguments, summary
@@ -23,11 +24,12 @@ from ans_fast.runner.checkpoint import make_checkpoint
 from ans_fast.runner.curves import Curves
 from ans_fast.runner.evaluate import Evaluator, make_evaluator
 from ans_fast.runner.fit import Training
-from ans_fast.runner.logs import Log, Paths, Silence
+from ans_fast.runner.logs import Log, Silence
 from ans_fast.runner.memory import check_memory
 from ans_fast.runner.metrics import format_metrics
+from ans_fast.runner.paths import Paths
 from ans_fast.runner.predictions import Names, write_predictions
-from ans_fast.runner.results import draw_curves, require_matplotlib, write_results
+from ans_fast.runner.results import draw_curves, other_flags, require_matplotlib, write_results
 from ans_fast.runner.settings import Settings
 from ans_fast.runner.setup import device_of, model_and_rows
 from ans_fast.tensor_files import load_tensors, save_tensors
@@ -50,6 +52,8 @@ def run_in(group: Processes, argv: Sequence[str]) -> int:
     """As `run`, in a group that this process has joined."""
     began = perf_counter()
     settings = arguments.parse(argv)
+    if settings.model.learns and not settings.train and not settings.load:
+        raise UserError(f"--train 0 without --load 1: an untrained {settings.model_name} has nothing to evaluate")
     if settings.plot:
         require_matplotlib()
     paths = Paths.of(settings)
@@ -89,6 +93,9 @@ def _train_and_evaluate(
     group: Processes,
     began: float,
 ) -> int:
+    logging.info("Files: %s", paths.told)
+    if changed := other_flags(paths.results, settings):
+        logging.warning("Overwrites the results of a run with other flags, %s; --out keeps both", changed)
     _log_start(settings)
     for remark in dataset.remarks:
         logging.info(remark)

@@ -17,6 +17,8 @@ from ans_fast.files import write_atomically
 from ans_fast.runner.history import History
 from ans_fast.runner.settings import Settings
 
+PLACES = ("load", "log_file", "model_path", "out", "path")  # flags about places, which shape no result
+
 
 def write_results(
     path: Path,
@@ -58,6 +60,20 @@ def write_results(
         "machine": {"system": platform.platform(), "cpus": os.cpu_count(), "threads": torch.get_num_threads()},
     }
     write_atomically(path, (json.dumps(_finite(content), indent=2, default=str) + "\n").encode())
+
+
+def other_flags(path: Path, settings: Settings) -> str:
+    """The flags by which the run that left results.json at `path` differs from these settings, as --name was -> now;
+    "" where there is none, and for a run that goes on from it."""
+    if settings.load:
+        return ""
+    try:
+        had = json.loads(path.read_text())["flags"]
+        now = {name: value for name, value in flags_of(settings).items() if name not in PLACES}
+        changed = [name for name in now if name in had and had[name] != now[name]]
+        return ", ".join(f"--{name} {had[name]} -> {now[name]}" for name in changed)
+    except (OSError, ValueError, RecursionError, TypeError, KeyError):  # of a file that is damaged, or no result
+        return ""
 
 
 def flags_of(settings: Settings) -> dict[str, Any]:

@@ -43,7 +43,13 @@ class Global(Options):
 
     gpu = Option(GPUS, "0", "CUDA_VISIBLE_DEVICES; '' runs on the CPU, as does a machine without GPU")
     verbose = Option(Integer(0, 100), logging.INFO, "level of the log: 10 is more, 30 less")
-    log_file = Option(file_name, "", "default ../log/MODEL/NAME.txt")
+    out = Option(
+        file_name,
+        "",
+        "folder of the folders log and model; default the working folder, or .. where that is called src",
+        metavar="DIR",
+    )
+    log_file = Option(file_name, "", "default OUT/log/MODEL/NAME.txt")
     random_seed = Option(seed, 0, "seed of all that is drawn")
     load = Option(switch, 0, "1: go on from the checkpoint, or from the weights")
     train = Option(switch, 1, "0: evaluate only")
@@ -59,7 +65,7 @@ class Data(Options):
     """What it reads."""
 
     path = Option(file_name, "data/", "folder of the data sets")
-    dataset = Option(file_name, "demo", "a folder there with train.csv, dev.csv and test.csv")
+    dataset = Option(file_name, None, "a folder there with train.csv, dev.csv and test.csv; default demo, a made one")
     sep = Option(separator, "\t", "what separates the columns (default: a tab)")
 
 
@@ -99,7 +105,7 @@ class Ranking(Options):
 class Weights(Options):
     """Where weights lie."""
 
-    model_path = Option(file_name, "", "weights; default ../model/MODEL/NAME.pt")
+    model_path = Option(file_name, "", "weights; default OUT/model/MODEL/NAME.pt")
 
 
 IDLE = ("num_workers", "pin_memory", "buffer")  # ReChorus's flags that have nothing to do here

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ans_fast.runner.arguments import parse
-from ans_fast.runner.logs import Paths, run_name
+from ans_fast.runner.paths import Paths, run_name
 
 NAMES = {
     "BPRMF": "BPRMF__demo__0__lr=0.001__l2=0__emb_size=64__batch_size=256",
