@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from ans_fast.compare import table
-from ans_fast.compare.command import main, make_grid, parser
+from ans_fast.compare.command import main, make_grid, parse, parser, write_table
+from ans_fast.compare.earlier import earlier_records
 from ans_fast.compare.flags import PUBLISHED, flags_of_models
 from ans_fast.compare.grid import Run
 from ans_fast.compare.lock import locked
@@ -44,6 +45,11 @@ def test_trains_once_and_goes_on_where_it_stopped(tmp_path, capsys):
     train.write_bytes(train.read_bytes().rsplit(b"\n", 2)[0] + b"\n")
     assert go("POP") == 0
     assert done.stat().st_mtime_ns != before  # other data: was run anew
+    assert [row["model"] for row in csv.DictReader((tmp_path / "out/table.csv").open())] == ["POP", "BPRMF"]
+    before = (tmp_path / "out/table.md").read_text().splitlines()
+    assert go("POP", "--flags", f"POP: --train 0 --tensorboard {train}") == 1  # a file in the place of its folder
+    assert sorted((tmp_path / "out/table.md").read_text().splitlines()) == sorted(before)
+    capsys.readouterr()
     assert go("POP", "--flags", "POP: --train 0 --nonsense 1") == 2
     assert capsys.readouterr().err.startswith("error: unknown flag --nonsense")
 
@@ -153,7 +159,9 @@ def test_grid_has_every_cell_once(tmp_path):
 
 def test_every_data_set_has_a_folder_of_its_own():
     names = "x:Impression,x_Impression,x@Impression,x/Impression,x%3AImpression,x,..,:CTR"
-    grid = make_grid(parser().parse_args(["--models", "ANS", "--datasets", names, "--out", "o", "--seeds", "0"]))
+    grid = make_grid(
+        parse(["--models", "ANS", "--datasets", names, "--metrics", "HR@5,AUC", "--out", "o", "--seeds", "0"])
+    )
     folders = [run.folder.parts for run in grid]
     assert len(set(folders)) == 8
     assert {len(parts) for parts in folders} == {5}
@@ -171,6 +179,63 @@ def test_unwritable_folder_is_told(tmp_path, capsys):
     (tmp_path / "file").touch()
     assert main(["--models", "POP", "--datasets", "demo", "--out", str(tmp_path / "file/out")]) == 2
     assert capsys.readouterr().err.startswith("error: cannot write ")
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (
+            "--models POP --datasets demo --lr 0.1 --l2 0",
+            "--lr is a flag of the runs: --all '--lr 0.1 --l2 0'",
+        ),
+        ("--models POP --datasets demo --lrr 0.1", "unknown flag --lrr (--help lists all flags)"),
+        ("--models POP --datasets demo --metrics AUC", "--metrics AUC: TopK mode has only HR, NDCG"),
+        ("--models POP --datasets demo:CTR --metrics AUC", "POP has no CTR mode"),
+        ("--models POP --datasets demo:Foo", "--model_mode must be"),
+        ("--models POP --datasets demo --all=--topk=5 --metrics HR@9", "--metrics HR@9: no run reports it, but HR@5"),
+        ("--models BPRMF --datasets demo,x:CTR --metrics HR@5", "--metrics HR@5: CTR mode has only AUC"),
+        ("--models POP --datasets demo,none --metrics HR@5", "no data set 'none'"),
+    ],
+)
+def test_mistakes_are_told_before_the_first_run(flags, message, tmp_path, capsys):
+    assert main([*flags.split(), "--out", str(tmp_path / "out"), "--path", str(tmp_path / "data")]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith(f"error: {message}")
+    assert captured.err.count("\n") == 1
+    assert not (tmp_path / "out/runs").exists()
+
+
+def test_runs_report_what_the_table_has():
+    line = "--models LightGCN --datasets a,b:CTR --metrics NDCG@7,AUC,HR@5"
+    top, clicks = (run.reports() for run in make_grid(parse([*line.split(), "--seeds", "0"])))
+    assert {"NDCG@7", "HR@5", "HR@50"} <= {*top}
+    assert "AUC" in clicks
+
+
+def test_lines_of_other_grids_stay_in_the_table(tmp_path):
+    """Of a line's runs those that are like the newest."""
+
+    def leave(model: str, seed: str, lr: float, value: float, age: int) -> None:
+        folder = tmp_path / "runs/demo@TopK" / model / seed
+        (folder / "log").mkdir(parents=True)
+        record = {
+            "fingerprint": "f", "flags": {"lr": lr, "random_seed": int(seed.partition(".")[0]), "path": seed},
+            "results": {"test": {"HR@5": value}}, "epochs": [],
+        }  # fmt: skip
+        (folder / "log/results.json").write_text(json.dumps(record))
+        (folder / "done.json").write_text('{"peak_bytes": 1}')
+        os.utime(folder / "done.json", (1e9 - age, 1e9 - age))
+
+    leave("BPRMF", "0", 0.1, 0.3, age=0)
+    leave("BPRMF", "1", 0.1, 0.4, age=5)
+    leave("BPRMF", "2", 0.2, 0.9, age=1)
+    leave("POP", "0", 0.1, 0.8, age=0)
+    leave("POP", "0.before", 0.1, 0.1, age=3)
+    found = earlier_records(tmp_path, without=[])
+    values = {cell: [r["results"]["test"]["HR@5"] for r in records] for cell, records in found.items()}
+    assert values == {("demo", "BPRMF"): [0.3, 0.4], ("demo", "POP"): [0.8]}
+    assert [*earlier_records(tmp_path, without=[("demo", "POP")])] == [("demo", "BPRMF")]
+    assert "| demo | BPRMF | 2 | 0.3500 ± 0.0707 |" in write_table({}, ["HR@5"], tmp_path)
 
 
 @pytest.mark.parametrize(

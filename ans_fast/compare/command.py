@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -10,14 +12,18 @@ from urllib.parse import quote
 from ans_fast import distributed
 from ans_fast.command_line import Help, Parser, exit_status
 from ans_fast.compare import table
-from ans_fast.compare.flags import PUBLISHED, flags_of_models
+from ans_fast.compare.earlier import Cell, earlier_records
+from ans_fast.compare.flags import PUBLISHED, base_name, flags_of_models
 from ans_fast.compare.grid import Run
 from ans_fast.compare.lock import locked
 from ans_fast.errors import UserError
 from ans_fast.files import write_atomically
 from ans_fast.flag_types import List, Text, file_name, natural, path, positive_int, seed, text, words
+from ans_fast.runner import arguments
 from ans_fast.runner.metrics import CLICK, RANKING, Metric
+from ans_fast.runner.modes import RUN_MODES
 
+USUAL_CUT_OFFS = (5, 10, 20, 50)  # of every run
 NAMES = List(Text(".+", "a name"))
 
 
@@ -44,7 +50,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--seeds", type=List(seed), default="0,1,2", help="one run each")
     made.add_argument("--path", type=path, default="data/", help="folder of the data sets")
-    made.add_argument("--out", type=path, default="../compare", help="folder of the runs and the table")
+    made.add_argument("--out", type=path, default="compare", help="folder of the runs and the table")
     made.add_argument(
         "--metrics", type=List(Metric((*RANKING, *CLICK))), default="HR@5,NDCG@5", help="columns of the table"
     )
@@ -61,7 +67,22 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Runs the grid; the exit status: 1 if a run failed, 2 for a user's error."""
     interrupted = "error: interrupted; the same command goes on from here"
-    return exit_status(lambda: compare(parser().parse_args(argv)), interrupted)
+    return exit_status(lambda: compare(parse(argv)), interrupted)
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The flags. Raises UserError, which offers --all for a flag that is the runs'."""
+    args, unknown = parser().parse_known_args(argv)
+    if not unknown:
+        return args
+    dataset, mode = _dataset_and_mode(args.datasets[0])
+    try:
+        arguments.parse(
+            ["--model_name", base_name(args.models[0]), "--model_mode", mode, "--dataset", dataset, *unknown]
+        )
+    except UserError:
+        raise UserError(f"unknown flag {unknown[0]} (--help lists all flags)") from None
+    raise UserError(f"{unknown[0]} is a flag of the runs: --all '{shlex.join(unknown)}' gives it to all of them")
 
 
 def compare(args: argparse.Namespace) -> int:
@@ -70,6 +91,7 @@ def compare(args: argparse.Namespace) -> int:
     if distributed.launched():
         raise UserError("python -m ans_fast.compare is one process, as its runs are: start it without torchrun")
     grid, failed = make_grid(args), 0
+    check_metrics(grid, args.metrics)
     with locked(args.out) as lock:
         records = {run: run.record() for run in grid}  # of all, so that mistakes are told before hours of work
         for number, run in enumerate(grid, 1):
@@ -93,15 +115,39 @@ def make_grid(args: argparse.Namespace) -> list[Run]:
     """All runs, data set by data set. Raises UserError."""
     flags = flags_of_models(args.models, args.config, args.flags)
     shared = ["--path", str(args.path), "--epoch", str(args.epoch), "--batch_size", str(args.batch_size)]
-    shared += ["--metric", ",".join(dict.fromkeys(name.partition("@")[0] for name in args.metrics))]
     grid = []
     for dataset, mode in dict.fromkeys(map(_dataset_and_mode, args.datasets)):
         for model in flags:
             folder = args.out / "runs" / f"{quote(dataset, safe='')}@{mode or 'TopK'}" / model
-            own = (*shared, *args.all, *flags[model])
+            own = (*shared, *_measured(args.metrics, mode), *args.all, *flags[model])
             seeds = dict.fromkeys(args.seeds)
             grid += [Run(model, dataset, mode, number, own, folder / str(number)) for number in seeds]
     return grid
+
+
+def _measured(metrics: list[str], mode: str) -> list[str]:
+    """The flags by which a run reports those metrics that its mode has."""
+    run_mode = RUN_MODES.get(mode or "TopK")
+    if run_mode is None:  # told when its flags are read
+        return []
+    wanted = [name.partition("@") for name in metrics if name.partition("@")[0] in run_mode.metrics]
+    if not wanted:
+        raise UserError(f"--metrics {','.join(metrics)}: {run_mode.name} mode has only {', '.join(run_mode.metrics)}")
+    flags = ["--metric", ",".join(dict.fromkeys(name for name, _, _ in wanted))]
+    further = sorted({int(k) for _, _, k in wanted if k} - set(USUAL_CUT_OFFS))
+    if further:
+        flags += ["--topk", ",".join(map(str, (*USUAL_CUT_OFFS, *further)))]
+    return flags
+
+
+def check_metrics(grid: list[Run], metrics: list[str]) -> None:
+    """Raises UserError for a metric that no run of the grid will report, and for flags that a run does not take."""
+    reported = {name for run in grid for name in run.reports()}
+    for name in metrics:
+        if name not in reported:
+            raise UserError(
+                f"--metrics {name}: no run reports it, but {', '.join(sorted(reported))}; --topk is in --all?"
+            )
 
 
 def _dataset_and_mode(named: str) -> tuple[str, str]:
@@ -116,11 +162,12 @@ def _values(record: dict[str, Any], metrics: list[str]) -> str:
 
 
 def write_table(records: dict[Run, dict[str, Any] | None], metrics: list[str], out: Path) -> str:
-    """Writes the table of the runs that have a record; the Markdown."""
-    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    """Writes the table of the runs that have a record, and of those that other grids have left; the Markdown."""
+    found: dict[Cell, list[dict[str, Any]]] = {}
     for run, record in records.items():
         if record is not None:
             found.setdefault((run.title, run.model), []).append(record)
+    found |= earlier_records(out, without=found)
     lines = [table.Line.of_records(*key, of_line, metrics) for key, of_line in found.items()]
     text = table.markdown(lines, metrics)
     write_atomically(out / "table.md", text.encode())

@@ -17,6 +17,8 @@ from ans_fast.files import write_atomically
 from ans_fast.runner import arguments
 from ans_fast.runner.results import PLACES, flags_of
 
+DONE = "done.json"  # there when a run has come to its end
+
 
 @dataclass(frozen=True)
 class Run:
@@ -50,28 +52,35 @@ class Run:
         shaping = {name: value for name, value in flags_of(args).items() if name not in PLACES}
         return {"flags": shaping, "fingerprint": found}
 
+    def reports(self) -> list[str]:
+        """The metrics that its results will have. Raises UserError for a wrong flag."""
+        args = arguments.parse(self.command)
+        return [f"{name}@{k}" for name in args.metrics for k in args.ks] if args.ks else [*args.metrics]
+
     def record(self) -> dict[str, Any] | None:
         """results.json with "peak_bytes", if a run to its end had these very flags and this very data; else None.
 
         Raises UserError as `asked`.
         """
-        asked = self.asked()
-        done, results = _read(self.folder / "done.json"), _read(self.folder / "log/results.json")
-        if "peak_bytes" not in done or results.get("fingerprint") != asked["fingerprint"]:
+        asked, found = self.asked(), read_record(self.folder)
+        if found is None or found.get("fingerprint") != asked["fingerprint"]:
             return None
-        had = results.get("flags")
-        same = isinstance(had, dict) and asked["flags"].items() <= had.items()
-        return {**results, **done} if same else None
+        return found if asked["flags"].items() <= found["flags"].items() else None
 
     def execute(self, lock: int) -> int:
         """Runs it, going on from the checkpoint of an interrupted run of the same flags and data; the exit status.
 
-        The run ends with this process, and until then holds the open file `lock` as this process does.
+        A result of other flags or data that is there is put aside, and goes when there is a new one. The run ends with
+        this process, and until then holds the open file `lock` as this process does.
         """
         asked = self.asked()
+        aside = self.folder.with_name(f"{self.folder.name}.before")
         if _read(self.folder / "begun.json") != asked:
+            if (self.folder / DONE).exists():
+                shutil.rmtree(aside, ignore_errors=True)
+                self.folder.rename(aside)
             shutil.rmtree(self.folder, ignore_errors=True)
-        (self.folder / "done.json").unlink(missing_ok=True)
+        (self.folder / DONE).unlink(missing_ok=True)
         _write(self.folder / "begun.json", asked)
         files = ["--log_file", f"{self.folder}/log.txt", "--model_path", f"{self.folder}/weights.pt"]
         resume = ["--load", "1"] if (self.folder / "weights.resume.pt").exists() else []
@@ -90,13 +99,21 @@ class Run:
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode == 0:
             scale = 1 if sys.platform == "darwin" else 1024  # Linux counts in KiB
-            _write(self.folder / "done.json", {"peak_bytes": usage.ru_maxrss * scale})
+            _write(self.folder / DONE, {"peak_bytes": usage.ru_maxrss * scale})
+            shutil.rmtree(aside, ignore_errors=True)
         return process.returncode
 
     def last_words(self) -> str:
         """The last line of what it printed."""
         lines = (self.folder / "output.txt").read_text(errors="replace").strip().splitlines()
         return lines[-1] if lines else "no output"
+
+
+def read_record(folder: Path) -> dict[str, Any] | None:
+    """results.json with "peak_bytes" of a run to its end, whatever its flags; None where it is missing or damaged."""
+    done, results = _read(folder / DONE), _read(folder / "log/results.json")
+    whole = "peak_bytes" in done and isinstance(results.get("flags"), dict)
+    return {**results, **done} if whole else None
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:

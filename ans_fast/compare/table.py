@@ -11,6 +11,8 @@ from typing import Any
 
 from ans_fast.runner.metrics import larger_is_better
 
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe and Ito's
+
 
 @dataclass(frozen=True)
 class Line:
@@ -84,23 +86,32 @@ def comma_separated(lines: Sequence[Line], metrics: Sequence[str]) -> str:
 
 
 def chart(lines: Sequence[Line], metrics: Sequence[str]) -> bytes | None:
-    """Bars with error bars, a panel a data set, as PNG; None without matplotlib."""
+    """Bars with their values and, over seeds, error bars; a panel a data set. PNG; None without matplotlib."""
     try:
         from matplotlib.figure import Figure
     except ImportError:
         return None
-    datasets = list(dict.fromkeys(line.dataset for line in lines))
-    figure = Figure(figsize=(5 * len(datasets), 4), layout="constrained")
-    for axes, dataset in zip(figure.subplots(1, len(datasets), squeeze=False)[0], datasets, strict=True):
-        own = [line for line in lines if line.dataset == dataset]
+    panels: dict[str, list[Line]] = {}
+    for line in lines:
+        panels.setdefault(line.dataset, []).append(line)
+    widths = [max(2.5, 0.5 * len(own) * len(metrics)) for own in panels.values()]
+    figure = Figure(figsize=(sum(widths) + 1.5, 4), layout="constrained")
+    all_axes = figure.subplots(1, len(panels), squeeze=False, width_ratios=widths)[0]
+    for axes, (dataset, own) in zip(all_axes, panels.items(), strict=True):
         for at, name in enumerate(metrics):
-            values = [line.values.get(name, [0.0]) for line in own]
-            errors = [statistics.stdev(v) if len(v) > 1 else 0.0 for v in values]
-            places = [i + 0.8 * at / len(metrics) for i in range(len(own))]
-            axes.bar(places, [statistics.mean(v) for v in values], 0.8 / len(metrics), yerr=errors, label=name)
+            bars = {i + 0.8 * (at + 0.5) / len(metrics) - 0.4: line.values.get(name) for i, line in enumerate(own)}
+            bars = {place: values for place, values in bars.items() if values}
+            means = [statistics.mean(values) for values in bars.values()]
+            errors = [statistics.stdev(values) if len(values) > 1 else 0.0 for values in bars.values()]
+            drawn = axes.bar(
+                [*bars], means, 0.8 / len(metrics), yerr=errors, label=name, color=COLOURS[at % len(COLOURS)]
+            )
+            axes.bar_label(drawn, fmt="%.3f", fontsize=7, rotation=90, padding=2)
         axes.set_xticks(range(len(own)), [line.model for line in own], rotation=45, ha="right")
         axes.set_title(dataset)
-        axes.legend()
+        axes.margins(y=0.18)  # room for the values
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(*all_axes[0].get_legend_handles_labels(), loc="outside right upper", frameon=False)
     png = io.BytesIO()
     figure.savefig(png, format="png", dpi=120)
     return png.getvalue()

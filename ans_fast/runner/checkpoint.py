@@ -12,8 +12,8 @@ from ans_fast.training.checkpoint import Checkpoint
 
 NOT_SHAPING = {  # flags that do not shape the weights
     "epoch", "load", "train", "gpu", "verbose", "out", "log_file", "model_path", "path", "save_final_results",
-    "regenerate", "plot", "tensorboard", "test_epoch", "check_epoch", "eval_batch_size", "buffer", "num_workers", "pin_memory",
-    "metric", "topk", "early_stop", "capture",
+    "regenerate", "plot", "tensorboard", "test_epoch", "check_epoch", "eval_batch_size", "buffer",
+    "num_workers", "pin_memory", "metric", "topk", "early_stop", "capture",
 }  # fmt: skip
 
 
