@@ -38,6 +38,7 @@ CASES = {
     "missing value": (["--lr"], "argument --lr: expected one argument"),
     "no such data": (["--dataset", "topp"], "no data set 'topp'"),
     "folder for weights": (["--model_path", "."], "cannot write .: is a directory"),
+    "untrained": (["--train", "0"], "--train 0 without --load 1: an untrained ANS has nothing to evaluate"),
     "nothing to load": (["--load", "1", "--train", "0"], "no such file"),
 }
 
@@ -129,7 +130,8 @@ def test_log_removed_during_the_run(start):
 def test_what_is_no_file_is_refused_before_training(go, flag):
     os.mkfifo("pipe")
     status, out, err = go(*TOP, flag, "pipe")
-    assert (status, out, err) == (2, "", "error: cannot write pipe: is a named pipe\n")
+    told = f"error: cannot write pipe: is a named pipe; {flag} or --out names another place\n"
+    assert (status, out, err) == (2, "", told)
 
 
 def test_help_is_grouped_and_shows_defaults(go, capsys):

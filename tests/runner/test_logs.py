@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from ans_fast.errors import UserError
 from ans_fast.runner.arguments import parse
 from ans_fast.runner.paths import Paths, run_name
 
@@ -22,6 +25,26 @@ NAMES = {
 @pytest.mark.parametrize("flags", NAMES)
 def test_names_are_rechorus(flags):
     assert run_name(parse(["--model_name", *flags.split()])) == NAMES[flags]
+
+
+@pytest.mark.parametrize(
+    ("folder", "flags", "out"), [("shop", "", "."), ("src", "", ".."), ("src", "--out there", "there")]
+)
+def test_files_lie_in_the_working_folder(tmp_path, monkeypatch, folder, flags, out):
+    (tmp_path / folder).mkdir()
+    monkeypatch.chdir(tmp_path / folder)
+    paths = Paths.of(parse(["--model_name", "POP", *flags.split()]))
+    assert paths.log.parent == Path(out, "log/POP")
+    assert paths.weights.parent == Path(out, "model/POP")
+
+
+def test_a_path_needs_the_name_of_a_data_set(tmp_path):
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop/train.csv").touch()
+    with pytest.raises(UserError, match=r"--path .* needs --dataset, a data set there: shop$"):
+        parse(["--path", str(tmp_path)])
+    assert parse(["--path", str(tmp_path), "--dataset", "shop"]).dataset == "shop"
+    assert parse([]).dataset == "demo"
 
 
 @pytest.mark.parametrize(

@@ -175,6 +175,15 @@ def test_pop(go):
     assert "Test After Training" in out
 
 
+def test_the_log_begins_with_the_places_and_tells_what_it_overwrites(go, work: Path):
+    flags = ["--model_name", "BPRMF", *TOP, "--out", "there"]
+    assert go(*flags)[1].startswith("Files: log there/log/BPRMF/BPRMF__top__0")
+    told = "Overwrites the results of a run with other flags, --num_neg 1 -> 2; --out keeps both"
+    assert told not in go(*flags)[1]
+    assert told in go(*flags, "--num_neg", "2")[1]
+    assert told not in go(*flags, "--num_neg", "1", "--load", "1")[1]
+
+
 def test_seeds(go):
     first, again, other = (figures(go("--model_name", "ANS", *TOP, "--random_seed", s)[1]) for s in ("1", "1", "2"))
     assert first == again
