@@ -36,7 +36,7 @@ def here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_other_flags_are_told(launch: Callable):
-    statuses, said = ends_of(launch([*RUN, "--lr", "0.1"], [*RUN, "--lr", "0.2"]))
+    statuses, said = ends_of(launch(*([*RUN, "--dataset", "small", "--lr", lr] for lr in ("0.1", "0.2"))))
     assert statuses == [2, 2]
     assert said == ("error: all processes must be given the same, but rank 1 differs from rank 0: --lr 0.2, not 0.1\n")
 
