@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ans_fast import ops
 from ans_fast.errors import UserError
 from ans_fast.flag_types import Choice, non_negative, switch
-from ans_fast.graph import BipartiteGraph
+from ans_fast.models.clicks import Clicks
 from ans_fast.models.dot_product import DotProduct
 from ans_fast.models.modes import Pairs
 from ans_fast.models.shared_options import EMB_SIZE, N_LAYERS, PRECISION
@@ -89,7 +89,7 @@ class ANS(LossOptions, DotProduct):
     precision = PRECISION
     num_neg = DotProduct.num_neg.but(default=DEFAULTS["num_neg"])
 
-    def __init__(self, graph: BipartiteGraph, **options: Any):
+    def __init__(self, graph: Clicks, **options: Any):
         super().__init__(graph, **options)
         size, base = self.emb_size, ENCODERS[self.base_model]
         if self.precision not in base.precisions:
@@ -97,7 +97,7 @@ class ANS(LossOptions, DotProduct):
                 f"precision must be {' or '.join(base.precisions)} with base_model {self.base_model}, "
                 f"got {self.precision}"
             )
-        self.table = NodeTable(graph, size, ("user_embedding.weight", "item_embedding.weight"))
+        self.table = NodeTable(self.graph, size, ("user_embedding.weight", "item_embedding.weight"))
         self.table.xavier_uniform()
         self.base = base(self.n_layers, size, self.precision)
         self.user_gate = nn.Linear(size, size)

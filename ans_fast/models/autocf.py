@@ -14,6 +14,7 @@ from ans_fast import ops
 from ans_fast.errors import UserError
 from ans_fast.flag_types import Integer, layers, non_negative, positive_int, share, size
 from ans_fast.graph import BipartiteGraph
+from ans_fast.models.clicks import Clicks
 from ans_fast.models.dot_product import DotProduct
 from ans_fast.models.modes import TOP_K
 from ans_fast.models.shared_options import EMB_SIZE
@@ -68,12 +69,12 @@ class AutoCF(DotProduct):
     keep_rate = Option(share, 0.2, "share of random nodes in the decoder")
     ssl_reg = Option(non_negative, 1.0, "weight of the contrastive regularisation", names_runs=True)
 
-    def __init__(self, graph: BipartiteGraph, **options: Any):
+    def __init__(self, graph: Clicks, **options: Any):
         super().__init__(graph, **options)
         emb_size = self.emb_size
         if emb_size % self.n_heads:
             raise UserError(f"n_heads must divide emb_size {emb_size}, got {self.n_heads}")
-        self.table = NodeTable(graph, emb_size)
+        self.table = NodeTable(self.graph, emb_size)
         self.attention = nn.ParameterList(torch.empty(3, emb_size, emb_size) for _ in range(self.gt_layers))
         for part in (*self.table.parts(), *(matrix for layer in self.attention for matrix in layer.detach())):
             nn.init.xavier_uniform_(part)

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from ans_fast.errors import UserError
 from ans_fast.flag_types import draws, natural
-from ans_fast.graph import BipartiteGraph
 from ans_fast.models import storage
+from ans_fast.models.clicks import Clicks, opened
 from ans_fast.models.modes import MODES
 from ans_fast.models.ranking import recommend, spread
 from ans_fast.nn.node_table import name_tables
@@ -32,13 +32,14 @@ class Recommender(Options, nn.Module):
     loss then works in every mode. See `DotProduct` for models whose score is a product of two vectors.
 
     Args:
-        graph: who clicked what.
+        graph: who clicked what, a BipartiteGraph or Interactions, whose ids the model then speaks.
         mode: the name of one of MODES, which says what a batch holds and which losses there are.
         loss_n: one of the mode's losses, or of the model's own; None is the first.
         num_neg: M, negatives drawn for each clicked item in TopK mode.
         first_item: items below it exist only as padding (1 in ReChorus's data).
 
     Attributes:
+        user_ids, item_ids: the ids of its Interactions; None: users and items are known by their numbers.
         collapse_hint: what to lower when the embeddings collapse.
         captures: whether a step can be recorded on a GPU and replayed: its loss never looks at a value there, and what
             it computes follows from a batch's shapes alone.
@@ -58,12 +59,13 @@ class Recommender(Options, nn.Module):
     num_neg = Option(draws, 1, "negatives drawn for each clicked item")
     first_item = Option(natural, 0)
 
-    def __init__(self, graph: BipartiteGraph, *, mode: str = "TopK", loss_n: str | None = None, **options: Any):
+    def __init__(self, graph: Clicks, *, mode: str = "TopK", loss_n: str | None = None, **options: Any):
         super().__init__()
         if mode not in self.modes:
             raise UserError(f"{self.name} has no mode {mode!r}, only {', '.join(self.modes)}")
         self.choose(options)
-        self.graph, self.mode = graph, MODES[mode]
+        self.graph, self.user_ids, self.item_ids = opened(graph)
+        self.mode = MODES[mode]
         self.loss_n = self.mode.loss_of(type(self), loss_n)
         self.sampler = Uniform(self.first_item)
         name_tables(self)
@@ -73,7 +75,7 @@ class Recommender(Options, nn.Module):
         return {"mode": self.mode.name, "loss_n": self.loss_n, **self.chosen}
 
     @classmethod
-    def from_data(cls, dataset: Dataset, graph: BipartiteGraph, **options: Any) -> Recommender:
+    def from_data(cls, dataset: Dataset, graph: Clicks, **options: Any) -> Recommender:
         """The model with `options`, arguments of __init__, and what it takes from the data set besides its graph."""
         return cls(graph, **options)
 
@@ -91,7 +93,6 @@ class Recommender(Options, nn.Module):
         return rows
 
     # --- what a model computes: scoring looks at weights alone, not at train() or eval(), and changes nothing ---
-
     def forward(self, users: Tensor, items: Tensor, context: dict[str, Tensor]) -> Tensor:
         """Scores with gradients: users int64 [B], items int64 [B, C] -> [B, C]."""
         raise NotImplementedError
@@ -154,7 +155,6 @@ class Recommender(Options, nn.Module):
         return self.to(device)
 
     # --- what their rooms define: a model is the first argument of each ---
-
     fit, recommend, spread = fit, recommend, spread
     save, content, load_weights = storage.save, storage.content, storage.load_weights
     load = classmethod(storage.load_as)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ans_fast.graph import BipartiteGraph
+from ans_fast.models.clicks import Clicks
 from ans_fast.models.encoded import Encoded
 from ans_fast.nn.encoders import BPRMFEncoder
 from ans_fast.nn.node_table import NodeTable
@@ -20,8 +20,8 @@ class BPRMF(Encoded):
     name = "BPRMF"
     log_args = ("emb_size", "batch_size")
 
-    def __init__(self, graph: BipartiteGraph, **options: Any):
+    def __init__(self, graph: Clicks, **options: Any):
         super().__init__(graph, **options)
         self.encoder = BPRMFEncoder(0, self.emb_size, self.precision)
-        self.table = NodeTable(graph, self.emb_size, ("u_embeddings.weight", "i_embeddings.weight"))
+        self.table = NodeTable(self.graph, self.emb_size, ("u_embeddings.weight", "i_embeddings.weight"))
         self.table.normal(0.01)

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from ans_fast.errors import UserError
 from ans_fast.flag_types import Choice, Number, draws, non_negative, positive_int
-from ans_fast.graph import BipartiteGraph
 from ans_fast.models import losses
 from ans_fast.models.ans import ANS
+from ans_fast.models.clicks import Clicks
 from ans_fast.models.dot_product import DotProduct
 from ans_fast.models.modes import TOP_K
 from ans_fast.models.shared_options import EMB_SIZE, PRECISION
@@ -78,7 +78,7 @@ class Encoded(DotProduct):
     temperature = Option(Number(1e-3, 1e3), 0.1, "what SSM divides cosines by", names_runs=True)
     uniformity = Option(non_negative, 1.0, "weight of DirectAU's uniformity", names_runs=True)
 
-    def __init__(self, graph: BipartiteGraph, **options: Any):
+    def __init__(self, graph: Clicks, **options: Any):
         if options.get("negative_sampling") == ANS.name:
             raise UserError(f"negative_sampling ANS is a model of its own: ANS(graph, base_model={self.name!r})")
         super().__init__(graph, **options)
@@ -92,9 +92,9 @@ class Encoded(DotProduct):
             raise UserError(f"negative_sampling {sampling} has no meaning with loss_n {self.loss_n}: nothing is drawn")
         self.hard: DNS | None = None
         if sampling == "popularity":
-            self.sampler = Popularity(graph, self.first_item)
+            self.sampler = Popularity(self.graph, self.first_item)
         elif sampling == "DENS":
-            self.hard = DENS(self.emb_size, self.dens_gamma, self.dens_warmup * graph.n_edges)
+            self.hard = DENS(self.emb_size, self.dens_gamma, self.dens_warmup * self.graph.n_edges)
         elif sampling != "uniform":
             self.hard = {"DNS": DNS, "MixGCF": MixGCF}[sampling]()
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ans_fast.graph import BipartiteGraph
+from ans_fast.models.clicks import Clicks
 from ans_fast.models.dot_product import pair_scores
 from ans_fast.models.sequential import Sequential, last_items
 from ans_fast.models.shared_options import EMB_SIZE
@@ -32,12 +32,12 @@ class FPMC(Sequential):
 
     emb_size = EMB_SIZE
 
-    def __init__(self, graph: BipartiteGraph, **options: Any):
+    def __init__(self, graph: Clicks, **options: Any):
         super().__init__(graph, **options)
         emb_size = self.emb_size
-        self.table = NodeTable(graph, emb_size, ("ui_embeddings.weight", "iu_embeddings.weight"))
-        self.li_embeddings = nn.Embedding(graph.n_items, emb_size)
-        self.il_embeddings = nn.Embedding(graph.n_items, emb_size)
+        self.table = NodeTable(self.graph, emb_size, ("ui_embeddings.weight", "iu_embeddings.weight"))
+        self.li_embeddings = nn.Embedding(self.graph.n_items, emb_size)
+        self.il_embeddings = nn.Embedding(self.graph.n_items, emb_size)
         for parameter in self.parameters():
             nn.init.normal_(parameter, std=0.01)
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ans_fast.flag_types import size
-from ans_fast.graph import BipartiteGraph
+from ans_fast.models.clicks import Clicks
 from ans_fast.models.dot_product import pair_scores
 from ans_fast.models.sequential import Sequential
 from ans_fast.models.shared_options import EMB_SIZE
@@ -35,10 +35,10 @@ class GRU4Rec(Sequential):
     emb_size = EMB_SIZE
     hidden_size = Option(size, 64, "size of the recurrent unit")
 
-    def __init__(self, graph: BipartiteGraph, **options: Any):
+    def __init__(self, graph: Clicks, **options: Any):
         super().__init__(graph, **options)
         emb_size, hidden_size = self.emb_size, self.hidden_size
-        self.i_embeddings = nn.Embedding(graph.n_items, emb_size)
+        self.i_embeddings = nn.Embedding(self.graph.n_items, emb_size)
         self.rnn = nn.GRU(emb_size, hidden_size, batch_first=True)
         self.out = nn.Linear(hidden_size, emb_size)
         for parameter in (self.i_embeddings.weight, *self.out.parameters()):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ans_fast.graph import BipartiteGraph
+from ans_fast.models.clicks import Clicks
 from ans_fast.models.encoded import Encoded
 from ans_fast.models.shared_options import N_LAYERS
 from ans_fast.nn.encoders import LightGCNEncoder
@@ -25,9 +25,9 @@ class LightGCN(Encoded):
 
     n_layers = N_LAYERS
 
-    def __init__(self, graph: BipartiteGraph, **options: Any):
+    def __init__(self, graph: Clicks, **options: Any):
         super().__init__(graph, **options)
         self.encoder = LightGCNEncoder(self.n_layers, self.emb_size, self.precision)
         names = ("encoder.embedding_dict.user_emb", "encoder.embedding_dict.item_emb")
-        self.table = NodeTable(graph, self.emb_size, names)
+        self.table = NodeTable(self.graph, self.emb_size, names)
         self.table.xavier_uniform()

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ans_fast.flag_types import List, size
-from ans_fast.graph import BipartiteGraph
 from ans_fast.models.base import Recommender
+from ans_fast.models.clicks import Clicks
 from ans_fast.models.dot_product import pair_scores
 from ans_fast.models.shared_options import DROPOUT, EMB_SIZE
 from ans_fast.nn.gather import rows_at
@@ -41,11 +41,11 @@ class NeuMF(Recommender):
     layers = Option(List(size, 16), [64], "widths of the perceptron's layers")
     dropout = DROPOUT
 
-    def __init__(self, graph: BipartiteGraph, **options: Any):
+    def __init__(self, graph: Clicks, **options: Any):
         super().__init__(graph, **options)
         emb_size = self.emb_size
-        self.mf = NodeTable(graph, emb_size, ("mf_u_embeddings.weight", "mf_i_embeddings.weight"))
-        self.mlp_table = NodeTable(graph, emb_size, ("mlp_u_embeddings.weight", "mlp_i_embeddings.weight"))
+        self.mf = NodeTable(self.graph, emb_size, ("mf_u_embeddings.weight", "mf_i_embeddings.weight"))
+        self.mlp_table = NodeTable(self.graph, emb_size, ("mlp_u_embeddings.weight", "mlp_i_embeddings.weight"))
         widths = [2 * emb_size, *self.layers]
         self.mlp = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths, self.layers, strict=False))
         self.prediction = nn.Linear(emb_size + widths[-1], 1, bias=False)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ans_fast.graph import BipartiteGraph
 from ans_fast.models.base import Recommender
+from ans_fast.models.clicks import Clicks
 from ans_fast.models.modes import IMPRESSION, TOP_K
 from ans_fast.training.batches import Query
 
@@ -27,9 +28,9 @@ class POP(Recommender):
     modes = (TOP_K.name, IMPRESSION.name)
     learns = False
 
-    def __init__(self, graph: BipartiteGraph, **options: Any):
+    def __init__(self, graph: Clicks, **options: Any):
         super().__init__(graph, **options)
-        self.register_buffer("popularity", graph.degrees[graph.n_users :].float())
+        self.register_buffer("popularity", self.graph.degrees[self.graph.n_users :].float())
 
     @classmethod
     def from_data(cls, dataset: Dataset, graph: BipartiteGraph, **options: Any) -> POP:

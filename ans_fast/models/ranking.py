@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,34 +20,73 @@ USERS_AT_ONCE = 1024
 
 @torch.no_grad()
 def recommend(
-    model: Recommender, user_ids: Sequence[int] | np.ndarray | Tensor, k: int = 10
+    model: Recommender,
+    users: Any,
+    k: int = 10,
+    exclude_seen: bool = True,
+    items: Any = None,
+    exclude: Any = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The k items that each user is likeliest to click and has not clicked yet.
+    """The k items that each user is likeliest to click. Users and items are ids of the model's Interactions, or numbers
+    if it was made from a graph.
+
+    A user without clicks has taught the model nothing: it gets what was clicked most, its scores are numbers of clicks,
+    and a warning says for how many users that is so.
+
+    Args:
+        users: ids [U]. exclude_seen: leave out what a user has clicked.
+        items: the only items to choose from; None: all. exclude: items that nobody is to get.
 
     Returns:
-        items int64 [len(user_ids), k], best first, and their scores float32. A user with fewer than k unclicked
-        items gets -1 with score -inf at the end.
+        Items [U, k], best first, and their scores float32. At the end of a user with fewer than k candidates there are
+        None, or -1 among numbers, with score -inf.
 
     Raises:
-        UserError: an id is out of range, or k is.
+        UserError: an id is unknown, or k is out of range.
     """
-    users = torch.as_tensor(user_ids, dtype=torch.int64).flatten().to(model.device)
-    if len(users) and not 0 <= int(users.min()) <= int(users.max()) < model.graph.n_users:
-        raise UserError(f"user_ids must be in [0, {model.graph.n_users}), got {int(users.min())} … {int(users.max())}")
+    numbers = number(model, "user", users)
     if not 1 <= k <= model.graph.n_items:
         raise UserError(f"k must be in [1, {model.graph.n_items}], got {k}")
+    barred = torch.full((model.graph.n_items,), items is not None, device=model.device)
+    if items is not None:
+        barred[number(model, "item", items)] = False
+    if exclude is not None:
+        barred[number(model, "item", exclude)] = True
+    barred[: model.first_item] = True
+    _say_who_is_cold(model, numbers)
     state = model.precompute()
-    best = [_best(model, state, part, k) for part in users.split(USERS_AT_ONCE)]
-    scores = torch.cat([s for s, _ in best]) if best else torch.empty(0, k)
-    items = torch.cat([i for _, i in best]) if best else torch.empty(0, k, dtype=torch.int64)
-    items = items.masked_fill(scores == -torch.inf, -1)
-    return items.cpu().numpy(), scores.float().cpu().numpy()
+    best = [_best(model, state, part, k, barred, exclude_seen) for part in numbers.split(USERS_AT_ONCE)]
+    scores = torch.cat([s for s, _ in best])
+    found = torch.cat([i for _, i in best]).masked_fill(scores == -torch.inf, -1).cpu().numpy()
+    return found if model.item_ids is None else model.item_ids[found], scores.float().cpu().numpy()
 
 
-def _best(model: Recommender, state: Any, users: Tensor, k: int) -> tuple[Tensor, Tensor]:
+def number(model: Recommender, who: str, ids: Any) -> Tensor:
+    """The numbers int64 [n] of "user" or "item" ids, on the model's device. Raises UserError for unknown ones."""
+    known, n = (model.user_ids, model.graph.n_users) if who == "user" else (model.item_ids, model.graph.n_items)
+    if known is not None:
+        return torch.from_numpy(known.numbers(ids)).to(model.device)
+    numbers = torch.as_tensor(ids, dtype=torch.int64).flatten().to(model.device)
+    if len(numbers) and not 0 <= int(numbers.min()) <= int(numbers.max()) < n:
+        raise UserError(f"{who}s must be in [0, {n}), got {int(numbers.min())} … {int(numbers.max())}")
+    return numbers
+
+
+def _say_who_is_cold(model: Recommender, users: Tensor) -> None:
+    n_cold = int((model.graph.degrees[users] == 0).sum())
+    if n_cold:
+        warnings.warn(f"{n_cold} of {len(users)} users have no clicks: they get what was clicked most", stacklevel=4)
+
+
+def _best(
+    model: Recommender, state: Any, users: Tensor, k: int, barred: Tensor, exclude_seen: bool
+) -> tuple[Tensor, Tensor]:
     scores = model.score(state, Query(users))
-    scores[:, : model.first_item] = -torch.inf
-    scores[model.graph.clicks_of(users)] = -torch.inf
+    popularity = model.graph.degrees[model.graph.n_users :].to(scores.dtype)
+    scores[model.graph.degrees[users] == 0] = popularity
+    scores.masked_fill_(barred, -torch.inf)
+    if exclude_seen:
+        scores[model.graph.clicks_of(users)] = -torch.inf
     return tuple(scores.topk(k, dim=1))
 
 

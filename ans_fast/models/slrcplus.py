@@ -12,6 +12,7 @@ from ans_fast.data import Dataset
 from ans_fast.errors import UserError
 from ans_fast.flag_types import Integer, text
 from ans_fast.graph import BipartiteGraph
+from ans_fast.models.clicks import Clicks
 from ans_fast.models.dot_product import pair_scores
 from ans_fast.models.sequential import Sequential
 from ans_fast.models.shared_options import EMB_SIZE
@@ -61,7 +62,7 @@ class SLRCPlus(Sequential):
 
     def __init__(
         self,
-        graph: BipartiteGraph,
+        graph: Clicks,
         *,
         categories: Tensor | None = None,
         pairs: Tensor | None = None,
@@ -70,14 +71,14 @@ class SLRCPlus(Sequential):
     ):
         super().__init__(graph, **options)
         if categories is None:
-            categories = torch.arange(graph.n_items)
+            categories = torch.arange(self.graph.n_items)
         if pairs is None or kinds is None:
-            pairs = torch.arange(graph.n_items) * (graph.n_items + 1)
-            kinds = torch.ones(graph.n_items, 1, dtype=torch.bool)
+            pairs = torch.arange(self.graph.n_items) * (self.graph.n_items + 1)
+            kinds = torch.ones(self.graph.n_items, 1, dtype=torch.bool)
         self.register_buffer("categories", categories, persistent=False)
-        self.relations = ItemRelations(graph.n_items, pairs, kinds)
-        self.table = NodeTable(graph, self.emb_size, ("u_embeddings.weight", "i_embeddings.weight"))
-        self.user_bias, self.item_bias = nn.Embedding(graph.n_users, 1), nn.Embedding(graph.n_items, 1)
+        self.relations = ItemRelations(self.graph.n_items, pairs, kinds)
+        self.table = NodeTable(self.graph, self.emb_size, ("u_embeddings.weight", "i_embeddings.weight"))
+        self.user_bias, self.item_bias = nn.Embedding(self.graph.n_users, 1), nn.Embedding(self.graph.n_items, 1)
         n_categories = int(categories.max()) + 1
         for name in PARAMETERS:
             setattr(self, name, nn.Embedding(n_categories, kinds.shape[1]))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from ans_fast.data.ids import Ids
 from ans_fast.errors import UserError
 from ans_fast.graph import BipartiteGraph
 from ans_fast.models.registry import by_name
@@ -36,8 +37,14 @@ def content(model: Recommender, weights: dict[str, Tensor] | None = None) -> dic
             "degrees": graph.degrees[: graph.n_users].cpu(),
             "nodes": graph.indices[:end].cpu(),
         },
+        "ids": {ids.who: _held(ids) for ids in (model.user_ids, model.item_ids) if ids is not None},
         "weights": {name: value.cpu() for name, value in weights.items()},
     }
+
+
+def _held(ids: Ids) -> Tensor | list[str]:
+    plain = ids.plain()
+    return plain if isinstance(plain, list) else torch.from_numpy(plain)
 
 
 def load(path: str | Path) -> Recommender:
@@ -48,6 +55,8 @@ def load(path: str | Path) -> Recommender:
         users = torch.repeat_interleave(torch.arange(saved["n_users"]), saved["degrees"])
         graph = BipartiteGraph(users, saved["nodes"] - saved["n_users"], saved["n_users"], saved["n_items"])
         model = by_name(found["model"])(graph, **found["options"])
+        for who, ids in found.get("ids", {}).items():  # files of graphs alone have none
+            setattr(model, f"{who}_ids", Ids(who, ids if isinstance(ids, list) else ids.numpy()))
         model.load_weights(found["weights"], path)
     except UserError:
         raise

@@ -73,7 +73,7 @@ def test_load_errors(graph, tmp_path):
 
 def test_recommend_errors_and_short_rows(graph):
     model = models.POP(graph)
-    with pytest.raises(UserError, match=r"user_ids must be in \[0, 40\)"):
+    with pytest.raises(UserError, match=r"users must be in \[0, 40\)"):
         model.recommend([40])
     with pytest.raises(UserError, match=r"k must be in \[1, 30\]"):
         model.recommend([0], k=31)

@@ -1,0 +1,90 @@
+"""Models of a person's own table: they speak its ids, also from a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from ans_fast import Interactions, UserError, models
+
+
+@pytest.fixture(params=["text", "numbers"])
+def clicks(request: pytest.FixtureRequest) -> Interactions:
+    """Users in two groups that keep to items of their own; user x has all its clicks in the test part."""
+    pairs = [(f"u{u}", f"i{i}") for u in range(12) for i in range(10) if u % 2 == i % 2 and (u + i // 2) % 5]
+    frame = pd.DataFrame([*pairs, ("u1", "i5")], columns=["user", "item"])
+    if request.param == "numbers":
+        frame = frame.apply(lambda column: column.str[1:].astype(int) * 7 - 3)
+    return Interactions.from_dataframe(frame)
+
+
+@pytest.fixture
+def model(clicks: Interactions) -> models.Recommender:
+    torch.manual_seed(0)
+    model = models.LightGCN(clicks, emb_size=8)
+    model.fit(epochs=40, batch_size=16, lr=0.05)
+    return model
+
+
+def seen(clicks: Interactions, user: object) -> set:
+    frame = clicks.to_dataframe()
+    return {*frame.item[frame.user == user]}
+
+
+def test_recommendations_are_own_items_not_yet_clicked(clicks: Interactions, model: models.Recommender) -> None:
+    users = clicks.user_ids[np.array([3, 0])]
+    items, scores = model.recommend(users, k=3)
+    assert items.shape == scores.shape == (2, 3)
+    for user, row in zip(users, items, strict=True):
+        assert not {*row} & seen(clicks, user)
+        assert {*row} <= {*clicks.item_ids[range(clicks.n_items)]}
+    alone, _ = model.recommend(users[1], k=3)
+    assert alone.tolist() == items[1:].tolist()
+
+
+def test_items_to_choose_from_and_to_leave_out(clicks: Interactions, model: models.Recommender) -> None:
+    user, every = clicks.user_ids[0], clicks.item_ids[range(clicks.n_items)]
+    items, scores = model.recommend([user], k=4, exclude_seen=False, items=every[:3], exclude=every[1])
+    assert {*items[0, :2]} == {every[0], every[2]}
+    assert items[0, 2:].tolist() == [None, None]
+    assert (scores[0, 2:] == -np.inf).all()
+    items, _ = model.recommend([user], k=clicks.n_items, exclude_seen=False)
+    assert {*items[0]} == {*every}
+    assert model.recommend([user], k=1, items=[])[0].tolist() == [[None]]
+
+
+def test_unknown_ids_are_told(model: models.Recommender) -> None:
+    with pytest.raises(UserError, match="user 'nobody' is not among the 12 known ones"):
+        model.recommend(["nobody"])
+    with pytest.raises(UserError, match="item 'nothing' is not among the 10 known ones"):
+        model.recommend([], exclude="nothing")
+
+
+def test_users_without_clicks_get_what_was_clicked_most() -> None:
+    whole = Interactions.from_dataframe(
+        pd.DataFrame({"user": list("abcdabx"), "item": list("ppppqrp"), "time": [1, 2, 3, 4, 5, 6, 99]}), time="time"
+    )
+    train, _, _ = whole.split("time", dev=0.15, test=0.15)
+    assert "x" not in {*train.to_dataframe().user}
+    model = models.BPRMF(train, emb_size=4)
+    with pytest.warns(UserWarning, match="1 of 2 users have no clicks"):
+        items, scores = model.recommend(["a", "x"], k=1)
+    assert items[1, 0] == "p"
+    assert scores[1, 0] == (train.to_dataframe().item == "p").sum() == 4
+
+
+def test_a_file_keeps_the_ids(clicks: Interactions, model: models.Recommender, tmp_path: Path) -> None:
+    model.save(tmp_path / "model.pt")
+    again = models.load(tmp_path / "model.pt")
+    users = clicks.user_ids[range(clicks.n_users)]
+    for ours, theirs in zip(model.recommend(users), again.recommend(users), strict=True):
+        assert ours.tolist() == theirs.tolist()
+
+
+@pytest.mark.parametrize("name", [*models.MODULES])
+def test_every_model_takes_them(clicks: Interactions, name: str) -> None:
+    assert models.by_name(name)(clicks).item_ids is clicks.item_ids
