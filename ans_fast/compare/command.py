@@ -19,8 +19,8 @@ from ans_fast.compare.lock import locked
 from ans_fast.errors import UserError
 from ans_fast.files import write_atomically
 from ans_fast.flag_types import List, Text, file_name, natural, path, positive_int, seed, text, words
+from ans_fast.metrics import CLICK, RANKING, Metric
 from ans_fast.runner import arguments
-from ans_fast.runner.metrics import CLICK, RANKING, Metric
 from ans_fast.runner.modes import RUN_MODES
 
 USUAL_CUT_OFFS = (5, 10, 20, 50)  # of every run

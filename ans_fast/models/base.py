@@ -13,6 +13,7 @@ from ans_fast.errors import UserError
 from ans_fast.flag_types import draws, natural
 from ans_fast.models import storage
 from ans_fast.models.clicks import Clicks, opened
+from ans_fast.models.evaluation import evaluate
 from ans_fast.models.modes import MODES
 from ans_fast.models.ranking import recommend, spread
 from ans_fast.nn.node_table import name_tables
@@ -65,8 +66,7 @@ class Recommender(Options, nn.Module):
             raise UserError(f"{self.name} has no mode {mode!r}, only {', '.join(self.modes)}")
         self.choose(options)
         self.graph, self.user_ids, self.item_ids = opened(graph)
-        self.mode = MODES[mode]
-        self.loss_n = self.mode.loss_of(type(self), loss_n)
+        self.mode, self.loss_n = MODES[mode], MODES[mode].loss_of(type(self), loss_n)
         self.sampler = Uniform(self.first_item)
         name_tables(self)
 
@@ -155,6 +155,6 @@ class Recommender(Options, nn.Module):
         return self.to(device)
 
     # --- what their rooms define: a model is the first argument of each ---
-    fit, recommend, spread = fit, recommend, spread
+    fit, recommend, evaluate, spread = fit, recommend, evaluate, spread
     save, content, load_weights = storage.save, storage.content, storage.load_weights
     load = classmethod(storage.load_as)

@@ -54,11 +54,23 @@ def recommend(
         barred[number(model, "item", exclude)] = True
     barred[: model.first_item] = True
     _say_who_is_cold(model, numbers)
+    found, scores = best(model, numbers, k, barred, exclude_seen)
+    found, scores = found.cpu().numpy(), scores.float().cpu().numpy()
+    return found if model.item_ids is None else model.item_ids[found], scores
+
+
+@torch.no_grad()
+def best(
+    model: Recommender, users: Tensor, k: int, barred: Tensor | None = None, exclude_seen: bool = True
+) -> tuple[Tensor, Tensor]:
+    """As `recommend` of users' numbers int64 [U]: items int64 [U, k], -1 at the end where there are fewer, and scores.
+    barred: bool [n_items], what nobody gets; None: nothing but padding."""
+    if barred is None:
+        barred = torch.arange(model.graph.n_items, device=model.device) < model.first_item
     state = model.precompute()
-    best = [_best(model, state, part, k, barred, exclude_seen) for part in numbers.split(USERS_AT_ONCE)]
-    scores = torch.cat([s for s, _ in best])
-    found = torch.cat([i for _, i in best]).masked_fill(scores == -torch.inf, -1).cpu().numpy()
-    return found if model.item_ids is None else model.item_ids[found], scores.float().cpu().numpy()
+    parts = [_best(model, state, part, k, barred, exclude_seen) for part in users.split(USERS_AT_ONCE)]
+    scores, found = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
+    return found.masked_fill(scores == -torch.inf, -1), scores
 
 
 def number(model: Recommender, who: str, ids: Any) -> Tensor:

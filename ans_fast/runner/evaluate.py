@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from ans_fast import BipartiteGraph
+from ans_fast import metrics as m
 from ans_fast.data import Dataset, Events, ImpressionLists, Labelled
 from ans_fast.distributed import ALONE, Processes
 from ans_fast.models.base import Recommender
 from ans_fast.nn.held_state import held_tables
-from ans_fast.runner import metrics as m
 from ans_fast.runner.settings import Settings
 from ans_fast.training.batches import Query, Rows, batches
 

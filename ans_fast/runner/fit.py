@@ -12,11 +12,11 @@ from torch import Tensor
 
 from ans_fast.distributed import ALONE, Processes
 from ans_fast.errors import UserError
+from ans_fast.metrics import format_metrics
 from ans_fast.models.base import Recommender
 from ans_fast.nn.held_state import gather_state, own_state
 from ans_fast.runner.evaluate import Evaluator
 from ans_fast.runner.history import History
-from ans_fast.runner.metrics import format_metrics
 from ans_fast.runner.settings import Settings
 from ans_fast.training.batches import Rows
 from ans_fast.training.checkpoint import Checkpoint, reading

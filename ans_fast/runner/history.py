@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 from ans_fast.errors import UserError
-from ans_fast.runner.metrics import larger_is_better
+from ans_fast.metrics import larger_is_better
 
 
 @dataclass

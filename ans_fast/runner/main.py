@@ -17,6 +17,7 @@ from ans_fast.command_line import exit_status
 from ans_fast.data import Dataset, load
 from ans_fast.distributed import Processes
 from ans_fast.errors import UserError
+from ans_fast.metrics import format_metrics
 from ans_fast.models.base import Recommender
 from ans_fast.nn.held_state import gather_state, n_parameters
 from ans_fast.runner import arguments, summary
@@ -26,7 +27,6 @@ from ans_fast.runner.evaluate import Evaluator, make_evaluator
 from ans_fast.runner.fit import Training
 from ans_fast.runner.logs import Log, Silence
 from ans_fast.runner.memory import check_memory
-from ans_fast.runner.metrics import format_metrics
 from ans_fast.runner.paths import Paths
 from ans_fast.runner.predictions import Names, write_predictions
 from ans_fast.runner.results import draw_curves, other_flags, require_matplotlib, write_results

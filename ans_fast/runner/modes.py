@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ans_fast.flag_types import Choice, List, Name, positive_int, text
+from ans_fast.metrics import CLICK, RANKING, Metric
 from ans_fast.models import modes
 from ans_fast.options import Option, Options
-from ans_fast.runner.metrics import CLICK, RANKING, Metric
 
 
 class ListData(Options):

@@ -88,3 +88,22 @@ def test_a_file_keeps_the_ids(clicks: Interactions, model: models.Recommender, t
 @pytest.mark.parametrize("name", [*models.MODULES])
 def test_every_model_takes_them(clicks: Interactions, name: str) -> None:
     assert models.by_name(name)(clicks).item_ids is clicks.item_ids
+
+
+def test_evaluation_ranks_each_user_once_among_all_it_has_not_clicked() -> None:
+    model = models.POP(Interactions.from_dataframe(pd.DataFrame({"user": list("aabcd"), "item": list("pqpps")})))
+    later = Interactions.from_dataframe(pd.DataFrame({"user": list("abb"), "item": list("sqs")}))
+    found = model.evaluate(later, ["Recall@1", "hr@1", "NDCG@2", "Precision@2"])  # a: s. b: q and s, which tie
+    assert found == {"Recall@1": 0.75, "hr@1": 1.0, "NDCG@2": 1.0, "Precision@2": 0.75}
+    again = model.evaluate(Interactions.from_dataframe(pd.DataFrame({"user": ["a"], "item": ["p"]})), ["HR@9"])
+    assert again == {"HR@9": 0.0}  # clicked in training: no candidate
+
+
+def test_what_cannot_be_evaluated_is_told(clicks: Interactions, model: models.Recommender) -> None:
+    for metric in ("AUC", "NDCG", "NDCG@0", "NDCG@x", "Nothing@5"):
+        with pytest.raises(UserError, match="metrics must each be one of HR@5"):
+            model.evaluate(clicks, [metric])
+    with pytest.raises(UserError, match="at least one"):
+        model.evaluate(clicks, [])
+    with pytest.raises(UserError, match="user 'nobody' is not among"):
+        model.evaluate(Interactions.from_dataframe(pd.DataFrame({"user": ["nobody"], "item": ["i1"]})))

@@ -18,13 +18,13 @@ from hypothesis import strategies as st
 from ans_fast import BipartiteGraph
 from ans_fast.data import Dataset, Events
 from ans_fast.data.dataset import TopKSplit
+from ans_fast.metrics import RANKING
 from ans_fast.models import LightGCN, by_name
 from ans_fast.runner import evaluate
-from ans_fast.runner.metrics import RANKING
 from ans_fast.training.batches import Query
 from tests.runner.conftest import write
 
-_spec = importlib.util.spec_from_file_location("literal_metrics", Path(__file__).with_name("literal_metrics.py"))
+_spec = importlib.util.spec_from_file_location("literal_metrics", Path(__file__).parents[1] / "literal_metrics.py")
 literal = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(literal)
 

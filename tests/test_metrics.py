@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ans_fast import UserError
-from ans_fast.runner import metrics as m
+from ans_fast import metrics as m
 from ans_fast.runner.arguments import parse
 
 _spec = importlib.util.spec_from_file_location("literal_metrics", Path(__file__).with_name("literal_metrics.py"))

@@ -1,0 +1,69 @@
+"""How well a model's rankings of all items find clicks that it has not seen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+
+from ans_fast import metrics as m
+from ans_fast.errors import UserError
+from ans_fast.graph import BipartiteGraph
+from ans_fast.models.ranking import best, number
+
+if TYPE_CHECKING:
+    from ans_fast.data.interactions import Interactions
+    from ans_fast.models.base import Recommender
+
+METRIC = m.Metric(m.RANKING)
+
+
+def evaluate(
+    model: Recommender, clicks: Interactions | BipartiteGraph, metrics: Sequence[str] = ("Recall@20", "NDCG@20")
+) -> dict[str, float]:
+    """The means over the users of `clicks`, whose items together are to be found among all that the user has not
+    clicked in training, as LightGCN's code and RecBole rank them. Users without clicks in training count: popularity
+    ranks for them.
+
+    Args:
+        clicks: a later part of what the model learned from, with its ids, or a graph if it was made from one.
+        metrics: each of HR, NDCG, Recall, Precision, F1, MRR or MAP with a cut-off.
+
+    Raises:
+        UserError: a metric is none of these, there are no clicks, or ids are unknown to the model.
+    """
+    if not metrics:
+        raise UserError("metrics must name at least one, such as NDCG@20")
+    cuts = {metric: _read(metric) for metric in metrics}
+    graph = model.graph
+    truth = clicks if isinstance(clicks, BipartiteGraph) else _numbered(model, clicks)
+    if (truth.n_users, truth.n_items) != (graph.n_users, graph.n_items):
+        raise UserError(f"clicks must be of the model's {graph.n_users} users and {graph.n_items} items, got {truth}")
+    truth = truth.to(model.device)
+    users = truth.degrees[: truth.n_users].nonzero()[:, 0]
+    if not len(users):
+        raise UserError("evaluate needs clicks to find, and there are none")
+    found, _ = best(model, users, min(max(k for _, k in cuts.values()), graph.n_items))
+    row, item = truth.clicks_of(users)
+    places = torch.arange(len(users), device=model.device)[:, None] * graph.n_items + found
+    hits = torch.isin(places, row * graph.n_items + item) & (found >= 0)
+    sizes = truth.degrees[users]
+    return {cut: m.list_metrics(hits, sizes, [name], [k])[f"{name}@{k}"] for cut, (name, k) in cuts.items()}
+
+
+def _read(metric: str) -> tuple[str, int]:
+    try:
+        name, k = METRIC.read(metric).split("@")
+        if METRIC.accepts(f"{name}@{k}"):
+            return name, int(k)
+    except ValueError:
+        pass
+    raise UserError(f"metrics must each be {METRIC.expected}, got {metric!r}")
+
+
+def _numbered(model: Recommender, clicks: Interactions) -> BipartiteGraph:
+    """The clicks by the model's numbers."""
+    frame = clicks.to_dataframe()
+    users, items = number(model, "user", frame.user).cpu(), number(model, "item", frame.item).cpu()
+    return BipartiteGraph(users, items, model.graph.n_users, model.graph.n_items)
