@@ -19,4 +19,6 @@ users = clicks.user_ids[[0, 1, 2]]
 items, _ = model.recommend(users, k=5)
 for user, row in zip(users, items, strict=True):
     print(user, "->", *row)
+alike, _ = model.similar_items(items[0, 0], k=5)
+print(items[0, 0], "is like", *alike[0])
 model.save("own.pt")  # ans_fast.models.load reads it again, ids and all

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ans_fast.models.base import Recommender
+from ans_fast.models.vectors import embeddings, similar_items, similar_users
 from ans_fast.nn.columns import Columns
 from ans_fast.nn.gather import products, products_with_first, rows_at
 from ans_fast.sparse import products_at
@@ -52,6 +53,8 @@ class DotProduct(Recommender):
         # one gather from one table: its backward pass fills one gradient of the table's size, not two
         ids = torch.cat([users, items.flatten() + self.graph.n_users])
         return products_with_first(self.rows(ids), *items.shape)
+
+    embeddings, similar_items, similar_users = embeddings, similar_items, similar_users
 
 
 def pair_scores(users: Tensor, items: Tensor, candidates: Tensor) -> Tensor:

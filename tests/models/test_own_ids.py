@@ -107,3 +107,26 @@ def test_what_cannot_be_evaluated_is_told(clicks: Interactions, model: models.Re
         model.evaluate(clicks, [])
     with pytest.raises(UserError, match="user 'nobody' is not among"):
         model.evaluate(Interactions.from_dataframe(pd.DataFrame({"user": ["nobody"], "item": ["i1"]})))
+
+
+def test_what_is_alike(clicks: Interactions, model: models.Recommender) -> None:
+    for ids, similar in ((clicks.item_ids, model.similar_items), (clicks.user_ids, model.similar_users)):
+        every = ids[range(len(ids))]
+        found, cosines = similar(every, k=3)
+        assert found.shape == cosines.shape == (len(ids), 3)
+        assert all(one not in row for one, row in zip(every, found, strict=True))
+        assert (np.diff(cosines, axis=1) <= 0).all()
+    vectors = model.embeddings()[0]
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    assert np.allclose(cosines[:, 0], (unit @ unit.T - 9 * np.eye(len(unit))).max(1), atol=1e-5)
+    with pytest.raises(UserError, match=r"k must be in \[1, 9\], got 10"):
+        model.similar_items(clicks.item_ids[0], k=10)
+
+
+def test_products_of_embeddings_are_scores(clicks: Interactions, model: models.Recommender) -> None:
+    users, items = model.embeddings()
+    assert users.dtype == items.dtype == np.float32
+    found, scores = model.recommend(clicks.user_ids[4], k=2, exclude_seen=False)
+    assert np.allclose(users[4] @ items[clicks.item_ids.find(found[0])].T, scores[0], rtol=1e-4)
+    users[:] = 0  # a copy
+    assert model.embeddings()[0].any()

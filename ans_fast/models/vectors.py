@@ -1,0 +1,70 @@
+"""The vectors whose products are a model's scores: to look at, to serve, and to find what is alike."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from ans_fast.errors import UserError
+from ans_fast.models.ranking import USERS_AT_ONCE, number
+
+if TYPE_CHECKING:
+    from ans_fast.models.dot_product import DotProduct
+
+
+def embeddings(model: DotProduct) -> tuple[np.ndarray, np.ndarray]:
+    """Vectors float32 of users [n_users, K] and items [n_items, K], in the order of their numbers, which is that of
+    user_ids and item_ids. A user's product with an item is its score."""
+    users, items = _whole(model)
+    return users.float().cpu().numpy().copy(), items.float().cpu().numpy().copy()
+
+
+def similar_items(model: DotProduct, items: Any, k: int = 10) -> tuple[np.ndarray, np.ndarray]:
+    """The k other items whose vectors have the largest cosines with each item's.
+
+    Args:
+        items: ids [n] of the model's Interactions, or numbers if it was made from a graph.
+
+    Returns:
+        Items [n, k], most alike first, and their cosines float32.
+
+    Raises:
+        UserError: an id is unknown, or there are not k others.
+    """
+    numbers = number(model, "item", items)
+    found, cosines = _nearest(_whole(model)[1], numbers, k, model.first_item)
+    return found if model.item_ids is None else model.item_ids[found], cosines
+
+
+def similar_users(model: DotProduct, users: Any, k: int = 10) -> tuple[np.ndarray, np.ndarray]:
+    """As `similar_items`, of users."""
+    numbers = number(model, "user", users)
+    found, cosines = _nearest(_whole(model)[0], numbers, k)
+    return found if model.user_ids is None else model.user_ids[found], cosines
+
+
+def _whole(model: DotProduct) -> tuple[Tensor, Tensor]:
+    if model.columns is not None:
+        raise UserError(f"the vectors of this {model.name} lie in several processes: save it, and load it in one")
+    return model.precompute()
+
+
+@torch.no_grad()
+def _nearest(vectors: Tensor, numbers: Tensor, k: int, first: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """int64 and float32 [n, k]. first: vectors below it are padding."""
+    n_others = len(vectors) - first - 1
+    if not 1 <= k <= n_others:
+        raise UserError(f"k must be in [1, {n_others}], got {k}")
+    unit = normalize(vectors.float(), dim=1)
+    parts = []
+    for part in numbers.split(USERS_AT_ONCE):
+        cosines = unit[part] @ unit.t()
+        cosines[:, :first] = -torch.inf
+        cosines.scatter_(1, part[:, None], -torch.inf)
+        parts.append(cosines.topk(k, dim=1))
+    cosines, found = (torch.cat(tensors).cpu().numpy() for tensors in zip(*parts, strict=True))
+    return found, cosines
