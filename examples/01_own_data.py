@@ -7,12 +7,12 @@ import torch
 import ans_fast
 
 clicks = ans_fast.Interactions.from_csv(sys.argv[1], user="user", item="item", time="time").k_core(5)
-train, _, test = clicks.split("time")
+train, dev, test = clicks.split("time")
 print(clicks)
 
 torch.manual_seed(0)
 model = ans_fast.models.ANS(train, emb_size=32)
-model.fit(epochs=20, lr=0.005)
+model.fit(epochs=20, lr=0.005, validation=dev)
 print(model.evaluate(test, ["Recall@20", "NDCG@20"]))
 
 users = clicks.user_ids[[0, 1, 2]]

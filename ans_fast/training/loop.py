@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,8 @@ from ans_fast.training.optimizer import make_optimizer
 from ans_fast.training.step import Step
 
 if TYPE_CHECKING:
+    from ans_fast.data.interactions import Interactions
+    from ans_fast.graph import BipartiteGraph
     from ans_fast.models.base import Recommender
 
 CHECK_EVERY = {"cpu": 1}  # batches between looks at the loss; on other devices a look waits for all that is queued
@@ -76,6 +79,9 @@ def fit(
     optimizer: str = "Adam",
     progress: bool = False,
     capture: bool = True,
+    validation: Interactions | BipartiteGraph | None = None,
+    metric: str = "NDCG@20",
+    early_stop: int = 10,
 ) -> list[float]:
     """Trains on the graph's clicks (TopK mode). torch.manual_seed makes it repeatable. In a program whose processes
     have joined a torch.distributed group each takes a share of every batch: all must have the same model and seed.
@@ -84,6 +90,8 @@ def fit(
         epochs: passes over the clicks. batch_size: clicks a step. lr, l2: learning rate and weight decay.
         optimizer: "Adam", "SGD", "Adagrad" or "Adadelta". progress: show a bar on stderr.
         capture: on a GPU record a step once and replay it as a CUDA graph, if the model `captures`.
+        validation: later clicks; the model ends with the weights of the epoch whose `evaluate` on them has the largest
+        metric. early_stop: epochs without a larger one after which training ends; 0: never.
 
     Returns:
         The mean loss of each epoch; none for a model without parameters (POP).
@@ -105,11 +113,22 @@ def fit(
     group.agree({"model": model.name, "graph": str(graph), "torch's random state": random})
     step = make_step(model, make_optimizer(model, optimizer, lr, l2), group, capture)
     history: list[float] = []
+    best, best_epoch, weights = -math.inf, 0, None
     for epoch in _numbers(epochs, model.name, progress):
         try:
             history.append(train_epoch(step, rows, batch_size))
         except NotFinite as error:
             raise UserError(f"loss is not finite in epoch {epoch}, {error.told}: lower lr") from None
+        if validation is None:
+            continue
+        value = model.evaluate(validation, [metric])[metric]
+        if value > best:
+            best, best_epoch = value, epoch
+            weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+        elif early_stop and epoch - best_epoch >= early_stop:
+            break
+    if weights is not None:
+        model.load_state_dict(weights)
     return history
 
 

@@ -130,3 +130,16 @@ def test_products_of_embeddings_are_scores(clicks: Interactions, model: models.R
     assert np.allclose(users[4] @ items[clicks.item_ids.find(found[0])].T, scores[0], rtol=1e-4)
     users[:] = 0  # a copy
     assert model.embeddings()[0].any()
+
+
+def test_validation_ends_training_and_the_best_weights_stay(clicks: Interactions) -> None:
+    train, dev, _ = clicks.split("ratio", dev=0.25, test=0.25)
+    torch.manual_seed(0)
+    model = models.BPRMF(train, emb_size=8)
+    seen = []
+    ask = model.evaluate
+    model.evaluate = lambda *given: seen.append(ask(*given)) or seen[-1]
+    losses = model.fit(epochs=200, batch_size=16, lr=0.05, validation=dev, metric="NDCG@3", early_stop=4)
+    values = [result["NDCG@3"] for result in seen]
+    assert len(losses) == len(values) == values.index(max(values)) + 1 + 4 < 200
+    assert ask(dev, ["NDCG@3"])["NDCG@3"] == max(values) > values[-1]
