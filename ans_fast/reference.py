@@ -133,7 +133,7 @@ def distinct_ids(ids: Tensor, n: int) -> tuple[Tensor, Tensor, Tensor]:
     place = ids.new_full((n,), -1)
     place[found] = torch.arange(len(found), device=ids.device)
     repeats = found[:1].expand(min(len(ids), n) - len(found))
-    return torch.cat([found, repeats]), place, ids.new_tensor([len(found)])
+    return torch.cat([found, repeats]), place, ids.new_full((1,), len(found))
 
 
 def hardest_negatives(
