@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, sleep
 
 import numpy as np
 import pytest
@@ -271,7 +271,17 @@ def test_sanitizers(section: Section, tmp_path: Path, commands: str) -> None:
     ]
     if (tmp_path / "child").exists():
         stat = Path(f"/proc/{(tmp_path / 'child').read_text().strip()}/stat")
-        assert not stat.exists() or stat.read_text().split()[2] == "Z"
+        until = perf_counter() + 10  # that it was killed is not yet that it is gone
+        while (alive := _lives(stat)) and perf_counter() < until:
+            sleep(0.02)
+        assert not alive
+
+
+def _lives(stat: Path) -> bool:
+    try:
+        return stat.read_text().split()[2] != "Z"
+    except OSError:
+        return False
 
 
 # --- What is checked and timed ---------------------------------------------------------------------------------------
