@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ans_fast.data.dataset import Dataset, Events, ImpressionLists, Labelled, TopKSplit
+    from ans_fast.data.ids import Ids
     from ans_fast.data.loading import MODES, fingerprint, load
 
-__all__ = ["MODES", "Dataset", "Events", "ImpressionLists", "Labelled", "TopKSplit", "fingerprint", "load"]
+__all__ = ["MODES", "Dataset", "Events", "Ids", "ImpressionLists", "Labelled", "TopKSplit", "fingerprint", "load"]
 
 
 def __getattr__(name: str) -> Any:
     """Imports at the first use, as `ans_fast` does: NumPy comes after the command line is there to tell of Ctrl-C."""
     if name not in __all__:
         raise AttributeError(f"module 'ans_fast.data' has no attribute {name!r}")
-    home = "loading" if name in ("MODES", "fingerprint", "load") else "dataset"
+    home = {"Ids": "ids", **dict.fromkeys(("MODES", "fingerprint", "load"), "loading")}.get(name, "dataset")
     return getattr(importlib.import_module(f"ans_fast.data.{home}"), name)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ans_fast.data.ids import Ids
+from ans_fast import data  # of which Ids need pandas: where there are some
 from ans_fast.errors import UserError
 from ans_fast.graph import BipartiteGraph
 from ans_fast.models.registry import by_name
@@ -42,7 +42,7 @@ def content(model: Recommender, weights: dict[str, Tensor] | None = None) -> dic
     }
 
 
-def _held(ids: Ids) -> Tensor | list[str]:
+def _held(ids: data.Ids) -> Tensor | list[str]:
     plain = ids.plain()
     return plain if isinstance(plain, list) else torch.from_numpy(plain)
 
@@ -56,7 +56,7 @@ def load(path: str | Path) -> Recommender:
         graph = BipartiteGraph(users, saved["nodes"] - saved["n_users"], saved["n_users"], saved["n_items"])
         model = by_name(found["model"])(graph, **found["options"])
         for who, ids in found.get("ids", {}).items():  # files of graphs alone have none
-            setattr(model, f"{who}_ids", Ids(who, ids if isinstance(ids, list) else ids.numpy()))
+            setattr(model, f"{who}_ids", data.Ids(who, ids if isinstance(ids, list) else ids.numpy()))
         model.load_weights(found["weights"], path)
     except UserError:
         raise
