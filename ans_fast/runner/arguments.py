@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from ans_fast.command_line import Parser, add_option
@@ -56,7 +57,7 @@ def parse(argv: Sequence[str]) -> Settings:
 
 def _demo(path: str) -> str:
     """The default of --dataset. Raises UserError where --path says that the data are elsewhere."""
-    if path == Data.path.default:
+    if Path(path) == Path(Data.path.default):
         return DEMO
     raise UserError(f"--path {path} needs --dataset, a data set there: {', '.join(data_sets(path)) or 'none is there'}")
 
