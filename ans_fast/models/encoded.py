@@ -16,10 +16,11 @@ from ans_fast.models import losses
 from ans_fast.models.ans import ANS
 from ans_fast.models.clicks import Clicks
 from ans_fast.models.dot_product import DotProduct
+from ans_fast.models.losses import VECTOR_LOSSES
 from ans_fast.models.modes import TOP_K
 from ans_fast.models.shared_options import EMB_SIZE, PRECISION
-from ans_fast.models.vector_losses import VECTOR_LOSSES, alignment_and_uniformity, sampled_softmax
 from ans_fast.nn.columns import Columns
+from ans_fast.nn.contrast import alignment_and_uniformity, sampled_softmax
 from ans_fast.nn.encoders import Encoder
 from ans_fast.nn.gather import products, rows_at
 from ans_fast.nn.hops import Hops, hops_of
@@ -108,7 +109,7 @@ class Encoded(DotProduct):
 
     @property
     def unshared(self) -> str:
-        return f"--loss_n {self.loss_n}" if self.in_batch else ""
+        return f"loss_n {self.loss_n} compares the items of whole batches" if self.in_batch else ""
 
     @property
     def seed_count(self) -> int:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ans_fast import ops
 from ans_fast.graph import BipartiteGraph
+from ans_fast.nn.contrast import sampled_softmax
 from ans_fast.nn.gather import widened
 
 PRECISIONS = {"float32": None, "bf16": torch.bfloat16}  # and the dtype of hops; None: the table's
@@ -133,7 +134,8 @@ class SGLEncoder(LightGCNEncoder):
         views = (self.mean(table, view, nodes) for view in self.views)
         loss = table.new_zeros(())
         for one, two in zip(*(F.normalize(vectors, dim=1).split(sizes) for vectors in views), strict=True):
-            loss = loss + F.cross_entropy(one @ two.t() / self.TEMPERATURE, torch.arange(len(one), device=one.device))
+            each = torch.arange(len(one), device=one.device)
+            loss = loss + sampled_softmax(one, two, each, self.TEMPERATURE)
         return self.WEIGHT * loss
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from ans_fast import BipartiteGraph, backend, models, ops
 from ans_fast.errors import UserError
 from ans_fast.models import ANS, LightGCN
-from ans_fast.models.vector_losses import VECTOR_LOSSES
+from ans_fast.models.losses import VECTOR_LOSSES
 from ans_fast.nn import gather
 from ans_fast.nn.encoders import ENCODERS
 from ans_fast.nn.gather import projected, rows_at, widened

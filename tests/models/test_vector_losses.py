@@ -1,23 +1,14 @@
-"""SSM and DirectAU: their formulas, training with them, and the rest of a model that is trained so."""
+"""SSM and DirectAU: training with them, and the rest of a model that is trained so."""
 
 from __future__ import annotations
-
-import math
 
 import numpy as np
 import pytest
 import torch
-from torch.nn.functional import normalize
 
 import ans_fast
 from ans_fast import UserError, models, ops
-from ans_fast.models.vector_losses import alignment_and_uniformity, sampled_softmax, uniformity
 from ans_fast.training.batches import Rows
-
-
-def unit_rows(n: int, seed: int) -> torch.Tensor:
-    rows = torch.randn(n, 6, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    return normalize(rows, dim=1).requires_grad_()
 
 
 @pytest.fixture
@@ -26,36 +17,6 @@ def graph() -> ans_fast.BipartiteGraph:
     rng = np.random.default_rng(0)
     users = np.repeat(np.arange(40), 4)
     return ans_fast.BipartiteGraph(users, users % 5 + 5 * rng.integers(0, 6, len(users)), 40, 30)
-
-
-def test_softmax_is_the_formula():
-    users, items, ids = unit_rows(5, 0), unit_rows(5, 1), torch.tensor([3, 1, 3, 0, 9])
-    u, i = users.tolist(), items.tolist()
-    total = 0.0
-    for b in range(5):
-        scores = [sum(x * y for x, y in zip(u[b], i[n], strict=True)) / 0.2 for n in range(5)]
-        others = [math.exp(score) for n, score in enumerate(scores) if ids[n] != ids[b]]
-        total -= math.log(math.exp(scores[b]) / (math.exp(scores[b]) + sum(others))) / 5
-    assert sampled_softmax(users, items, ids, 0.2).item() == pytest.approx(total, rel=1e-12)
-    assert torch.autograd.gradcheck(lambda u, i: sampled_softmax(u, i, ids, 0.2), (users, items))
-
-
-def test_a_batch_of_one_item_has_no_negatives():
-    users, items = unit_rows(3, 0), unit_rows(3, 1)
-    loss = sampled_softmax(users, items, torch.tensor([4, 4, 4]), 0.1)
-    loss.backward()
-    assert loss.item() == 0
-    assert not users.grad.any()
-
-
-def test_direct_au_is_the_formula():
-    users, items = unit_rows(7, 0), unit_rows(7, 1)
-    alignment, weighed = alignment_and_uniformity(users, items, 0.5)
-    assert alignment.item() == pytest.approx((users - items).norm(dim=1).square().mean().item(), rel=1e-12)
-    expected = [torch.pdist(x).square().mul(-2).exp().mean().log().item() for x in (users, items)]
-    assert weighed.item() == pytest.approx(0.5 * sum(expected) / 2, rel=1e-12)
-    assert torch.autograd.gradcheck(uniformity, (users,))
-    assert uniformity(users[:1]).item() == 0
 
 
 @pytest.mark.parametrize("loss_n", ["SSM", "DirectAU"])

@@ -15,8 +15,8 @@ from torch.utils._pytree import tree_leaves
 
 from ans_fast import models
 from ans_fast.models.encoded import SAMPLINGS
+from ans_fast.models.losses import VECTOR_LOSSES
 from ans_fast.models.modes import CLICKS, IMPRESSION
-from ans_fast.models.vector_losses import VECTOR_LOSSES
 from ans_fast.ops._operator import Operator
 from ans_fast.training.batches import Rows
 from ans_fast.training.optimizer import make_optimizer

@@ -1,4 +1,4 @@
-"""Losses over the vectors of a batch's clicks, whose negatives are the batch itself."""
+"""Losses over vectors of pairs, whose negatives are the other pairs'."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ans_fast import ops
-
-VECTOR_LOSSES = ("SSM", "DirectAU")
 
 
 def sampled_softmax(users: Tensor, items: Tensor, ids: Tensor, temperature: float) -> Tensor:
