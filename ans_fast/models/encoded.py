@@ -11,16 +11,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ans_fast.errors import UserError
-from ans_fast.flag_types import Choice, Number, draws, non_negative, positive_int
+from ans_fast.flag_types import Choice, draws, non_negative, positive_int
 from ans_fast.models import losses
 from ans_fast.models.ans import ANS
 from ans_fast.models.clicks import Clicks
-from ans_fast.models.dot_product import DotProduct
+from ans_fast.models.contrastive import SHARED, Contrastive
 from ans_fast.models.losses import VECTOR_LOSSES
 from ans_fast.models.modes import TOP_K
 from ans_fast.models.shared_options import EMB_SIZE, PRECISION
 from ans_fast.nn.columns import Columns
-from ans_fast.nn.contrast import alignment_and_uniformity, sampled_softmax
+from ans_fast.nn.contrast import alignment_and_uniformity
 from ans_fast.nn.encoders import Encoder
 from ans_fast.nn.gather import products, rows_at
 from ans_fast.nn.hops import Hops, hops_of
@@ -38,7 +38,7 @@ SAMPLINGS = {  # choices, and the flags that they look at
 }
 
 
-class Encoded(DotProduct):
+class Encoded(Contrastive):
     """A model with a choice of negatives in TopK mode, whose vectors are the mean of what an encoder makes of a table.
 
     A subclass gives the `table` and the `encoder`.
@@ -51,8 +51,8 @@ class Encoded(DotProduct):
       Compositionality", Mikolov et al., NIPS 2013).
     - DNS, MixGCF, DENS: of n_candidates uniform ones the hardest, each by its paper.
 
-    In TopK mode loss_n is "BPR" over these negatives, or one of VECTOR_LOSSES, in which the batch's other items are the
-    negatives and scores are cosines.
+    In TopK mode loss_n is "BPR" over these negatives; or a softmax loss, see `Contrastive`, whose shared negatives are
+    drawn uniformly or by popularity; or DirectAU (`nn.contrast.alignment_and_uniformity`).
 
     Augmented negative sampling replaces the whole loss. It is a model of its own, `ANS`, with the class's name as its
     base_model; the command line's --negative_sampling ANS makes that.
@@ -62,7 +62,8 @@ class Encoded(DotProduct):
         n_candidates: M, looked at for each hard negative.
         precision: of hops, "float32" or "bf16": weights, all sums and what ranks are float32.
         dens_gamma, dens_warmup: weight of the tasks of DENS; epochs until it is at its hardest.
-        options: see Recommender.
+        uniformity: weight of DirectAU's uniformity.
+        options: see Contrastive.
     """
 
     table: NodeTable
@@ -76,7 +77,6 @@ class Encoded(DotProduct):
     n_candidates = Option(draws, 32, "candidates of DNS, MixGCF and DENS for a negative")
     dens_gamma = Option(non_negative, 0.3, "weight of DENS's tasks for its gates")
     dens_warmup = Option(positive_int, 100, "epochs until DENS is at its hardest")
-    temperature = Option(Number(1e-3, 1e3), 0.1, "what SSM divides cosines by", names_runs=True)
     uniformity = Option(non_negative, 1.0, "weight of DirectAU's uniformity", names_runs=True)
 
     def __init__(self, graph: Clicks, **options: Any):
@@ -88,9 +88,11 @@ class Encoded(DotProduct):
             raise UserError(
                 f"negative_sampling {sampling} needs {TOP_K.name} mode: in {self.mode.name} mode nothing is drawn"
             )
-        self.in_batch = self.loss_n in VECTOR_LOSSES
-        if self.in_batch and sampling != "uniform":
-            raise UserError(f"negative_sampling {sampling} has no meaning with loss_n {self.loss_n}: nothing is drawn")
+        drawn = ("uniform", "popularity") if self.n_shared else ("uniform",)
+        if self.contrasts and sampling not in drawn:
+            raise UserError(
+                f"negative_sampling {sampling} has no meaning with loss_n {self.loss_n} and n_shared {self.n_shared}"
+            )
         self.hard: DNS | None = None
         if sampling == "popularity":
             self.sampler = Popularity(self.graph, self.first_item)
@@ -108,14 +110,6 @@ class Encoded(DotProduct):
         return options.get("loss_n") not in VECTOR_LOSSES  # lengths are those of whole rows
 
     @property
-    def unshared(self) -> str:
-        return f"loss_n {self.loss_n} compares the items of whole batches" if self.in_batch else ""
-
-    @property
-    def seed_count(self) -> int:
-        return 0 if self.in_batch else super().seed_count
-
-    @property
     def columns(self) -> Columns | None:
         return self.table.columns
 
@@ -128,20 +122,23 @@ class Encoded(DotProduct):
         return self.encoder.mean(self.table.weight, self.graph, nodes)[:, None]
 
     def nodes(self) -> Tensor:
-        """Of length 1 where the loss looks at cosines: ranking then does so too."""
-        return self._scaled(self.encoder.mean(self.table.weight, self.graph))
+        return self.ranked(self.encoder.mean(self.table.weight, self.graph))
 
     def rows(self, ids: Tensor) -> Tensor:
-        return self._scaled(self.table.rows(lambda nodes: self.encoder.mean(self.table.weight, self.graph, nodes), ids))
+        return self.ranked(self._means_of(ids))
 
-    def _scaled(self, rows: Tensor) -> Tensor:
-        return F.normalize(rows, dim=1) if self.in_batch else rows
+    def _means_of(self, ids: Tensor) -> Tensor:
+        """The means of nodes int64 [R], with all of their columns: [R, D]."""
+        return self.table.rows(lambda nodes: self.encoder.mean(self.table.weight, self.graph, nodes), ids)
+
+    @property
+    def seed_count(self) -> int:
+        return int(self.n_shared > 0) if self.contrasts else super().seed_count
 
     def draw(self, batch: Rows, seeds: Sequence[Tensor]) -> Rows:
-        """Where negatives are the hardest of several, neg_items are the candidates, each negative's side by side. None
-        where the batch's own items are the negatives."""
-        if self.in_batch:
-            return batch
+        """Where negatives are the hardest of several, neg_items are the candidates, each negative's side by side."""
+        if self.contrasts:
+            return replace(batch, context=self.draw_shared(batch, seeds[0])) if self.n_shared else batch
         if self.hard is None:
             return super().draw(batch, seeds)
         candidates = self.sampler(self.graph, batch.users, self.num_neg * self.n_candidates, seeds[0])
@@ -150,7 +147,7 @@ class Encoded(DotProduct):
         return replace(batch, neg_items=candidates, context={**batch.context, **drawn})
 
     def loss(self, batch: Rows, seeds: Sequence[Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        if self.in_batch:
+        if self.contrasts:
             return self._vector_loss(batch)
         if self.hard is None:
             return super().loss(batch, seeds)
@@ -165,11 +162,15 @@ class Encoded(DotProduct):
         return loss + own, {"bpr": loss, self.negative_sampling: own}
 
     def _vector_loss(self, batch: Rows) -> tuple[Tensor, dict[str, Tensor]]:
-        users, items = self.rows(torch.cat([batch.users, batch.items + self.graph.n_users])).chunk(2)
-        if self.loss_n == "SSM":
-            return sampled_softmax(users, items, batch.items, self.temperature), {}
-        alignment, uniformity = alignment_and_uniformity(users, items, self.uniformity)
-        return alignment + uniformity, {"alignment": alignment, "uniformity": uniformity}
+        parts = [batch.users, batch.items + self.graph.n_users]
+        if self.n_shared:
+            parts.append(batch.context[SHARED][0] + self.graph.n_users)
+        rows = F.normalize(self._means_of(torch.cat(parts)), dim=1)
+        users, items, *shared = rows.split([len(part) for part in parts])
+        if self.loss_n == "DirectAU":
+            alignment, uniformity = alignment_and_uniformity(users, items, self.uniformity)
+            return alignment + uniformity, {"alignment": alignment, "uniformity": uniformity}
+        return self.softmax_loss(batch, users, items, shared[0] if shared else None), {}
 
     def _rows(self, hops: Hops, users: Tensor, items: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The rows of clicks users int64 [B], items int64 [B] and of the negatives chosen for them of candidates

@@ -1,8 +1,9 @@
-"""Losses over vectors of pairs, whose negatives are the other pairs'."""
+"""Losses that tell pairs of vectors of length 1 from many others; products are cosines."""
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -11,37 +12,56 @@ from torch import Tensor
 from ans_fast import ops
 
 
-def sampled_softmax(users: Tensor, items: Tensor, ids: Tensor, temperature: float) -> Tensor:
-    """The mean of −log of each click's share in a softmax over the batch's items.
+class Negatives(NamedTuple):
+    """Rows [n, K] that all pairs are told from, the ids int64 [n] of what they are of, and what is added to their
+    logits, [n] or None: nothing."""
 
-    SSM, "On the Effectiveness of Sampled Softmax Loss for Item Recommendation" (Wu et al., arXiv 2201.02327), with
-    in-batch negatives: an item is drawn as often as it is clicked, which counteracts popularity.
+    rows: Tensor
+    ids: Tensor
+    bias: Tensor | None = None
+
+    def log_sums(self, rows: Tensor, ids: Tensor, temperature: float) -> Tensor:
+        """log Σ exp(cosine / temperature + bias) of each of rows [B, K] over the negatives whose id is not its own of
+        ids int64 [B]: [B], -inf where there is none."""
+        return ops.log_sum_exp(rows, self.rows, ids, self.ids, self.bias, 1 / temperature)
+
+
+def sampled_softmax(logits: Tensor, negatives: Tensor) -> Tensor:
+    """−log of each pair's share in a softmax over it and its negatives: [B].
+
+    SSM, "On the Effectiveness of Sampled Softmax Loss for Item Recommendation" (Wu et al., arXiv 2201.02327).
 
     Args:
-        users, items: [B, K], of length 1, so that products are cosines.
-        ids: int64 [B] of the items: a click's own item is no negative of it, wherever it stands.
-        temperature: what cosines are divided by.
+        logits: [B], the pairs' cosines over the temperature. negatives: [B], `Negatives.log_sums`.
     """
-    positive = (users * items).sum(1) / temperature
-    negative = ops.log_sum_exp(users, items, ids, ids, scale=1 / temperature)
-    return F.softplus(negative - positive).mean()
+    return F.softplus(negatives - logits)
+
+
+def bilateral_softmax(logits: Tensor, negatives: Tensor) -> Tensor:
+    """The negatives' log-sums less the pairs' logits, each with a temperature of its own: [B].
+
+    BSL, "BSL: Understanding and Improving Softmax Loss for Recommendation" (Wu et al., ICDE 2024), as its published
+    code has it, whose t1 is the negatives' temperature and t1 t2 the pairs', over t2. A pair is no part of the sum.
+    Arguments as in `sampled_softmax`; a pair without negatives has its logit alone.
+    """
+    return negatives.masked_fill(negatives == -torch.inf, 0.0) - logits
 
 
 def alignment_and_uniformity(users: Tensor, items: Tensor, gamma: float) -> tuple[Tensor, Tensor]:
     """DirectAU's mean |u − i|², and gamma times the mean of both sides' uniformity.
 
     "Towards Representation Alignment and Uniformity in Collaborative Filtering" (Wang et al., KDD 2022). users, items:
-    [B, K], of length 1.
+    [B, K].
     """
     alignment = (users - items).square().sum(1).mean()
     return alignment, gamma * (uniformity(users) + uniformity(items)) / 2
 
 
 def uniformity(rows: Tensor) -> Tensor:
-    """log of the mean of e^(−2 |x − y|²) over the pairs of rows [B, K] of length 1; 0 where there is no pair."""
+    """log of the mean of e^(−2 |x − y|²) over the pairs of rows [B, K]; 0 where there is no pair."""
     n_rows = len(rows)
     if n_rows < 2:
         return rows.new_zeros(())
     each = torch.arange(n_rows, device=rows.device)
-    sums = ops.log_sum_exp(rows, rows, each, each, scale=4.0)  # |x − y|² is 2 − 2 x·y
+    sums = Negatives(rows, each).log_sums(rows, each, 1 / 4)  # |x − y|² is 2 − 2 x·y
     return sums.logsumexp(0) - 4 - math.log(n_rows * (n_rows - 1))

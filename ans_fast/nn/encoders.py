@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ans_fast import ops
 from ans_fast.graph import BipartiteGraph
-from ans_fast.nn.contrast import sampled_softmax
+from ans_fast.nn.contrast import Negatives, sampled_softmax
 from ans_fast.nn.gather import widened
 
 PRECISIONS = {"float32": None, "bf16": torch.bfloat16}  # and the dtype of hops; None: the table's
@@ -135,7 +135,8 @@ class SGLEncoder(LightGCNEncoder):
         loss = table.new_zeros(())
         for one, two in zip(*(F.normalize(vectors, dim=1).split(sizes) for vectors in views), strict=True):
             each = torch.arange(len(one), device=one.device)
-            loss = loss + sampled_softmax(one, two, each, self.TEMPERATURE)
+            others = Negatives(two, each).log_sums(one, each, self.TEMPERATURE)
+            loss = loss + sampled_softmax((one * two).sum(1) / self.TEMPERATURE, others).mean()
         return self.WEIGHT * loss
 
 

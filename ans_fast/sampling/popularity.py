@@ -5,9 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ans_fast import ops
 from ans_fast.graph import BipartiteGraph
-from ans_fast.sampling.uniform import Uniform
+from ans_fast.sampling.uniform import Uniform, fine_uniform
 
 POWER = 0.75  # of an item's clicks
 TRIES = 8  # popular items looked at until one is not clicked
@@ -34,12 +33,21 @@ class Popularity(Uniform):
     def forward(self, graph: BipartiteGraph, users: Tensor, n: int, seed: Tensor) -> Tensor:
         """As Uniform; uniform where none of TRIES popular items is unclicked."""
         uniform = super().forward(graph, users, n, seed)
-        coarse, fine = ops.ans_noise(seed, uniform.numel(), 2 * TRIES, users.device).double().split(TRIES, 1)
-        draws = (coarse + fine * 2**-24).view(*uniform.shape, TRIES) * self.ends[-1]
-        items = torch.searchsorted(self.ends, draws, right=True).clamp(max=self.n_items - 1)  # [B, n, TRIES]
+        draws = fine_uniform(seed, uniform.numel(), TRIES, users.device)
+        items = self._popular(draws).view(*uniform.shape, TRIES)
         free = ~self._clicked(users, items) & (self.ends[-1] > 0)  # where nothing has clicks nothing is popular
         first = items.gather(2, free.byte().argmax(2, keepdim=True))[..., 0]
         return torch.where(free.any(2), first, uniform)
+
+    def shared(self, graph: BipartiteGraph, n: int, seed: Tensor) -> Tensor:
+        return self._popular(fine_uniform(seed, n, 1, graph.device)[:, 0])
+
+    def chances(self, graph: BipartiteGraph, items: Tensor) -> Tensor:
+        return self.ends.diff(prepend=self.ends.new_zeros(1)).index_select(0, items) / self.ends[-1]
+
+    def _popular(self, draws: Tensor) -> Tensor:
+        """The items that draws on [0, 1) stand for."""
+        return torch.searchsorted(self.ends, draws * self.ends[-1], right=True).clamp(max=self.n_items - 1)
 
     def _clicked(self, users: Tensor, items: Tensor) -> Tensor:
         """Whether users [B] have clicked items [B, n, TRIES]."""

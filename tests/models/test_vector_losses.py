@@ -1,14 +1,16 @@
-"""SSM and DirectAU: training with them, and the rest of a model that is trained so."""
+"""Losses over vectors: training with them, and the rest of a model that is trained so."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import normalize
 
 import ans_fast
 from ans_fast import UserError, models, ops
-from ans_fast.training.batches import Rows
+from ans_fast.models.losses import VECTOR_LOSSES
+from ans_fast.training.batches import Part, Rows
 
 
 @pytest.fixture
@@ -19,11 +21,19 @@ def graph() -> ans_fast.BipartiteGraph:
     return ans_fast.BipartiteGraph(users, users % 5 + 5 * rng.integers(0, 6, len(users)), 40, 30)
 
 
-@pytest.mark.parametrize("loss_n", ["SSM", "DirectAU"])
+CASES = {
+    **{name: {"loss_n": name} for name in VECTOR_LOSSES},
+    "shared": {"loss_n": "SSM", "n_shared": 24},
+    "popular": {"loss_n": "BSL", "n_shared": 24, "negative_sampling": "popularity", "logq": 1},
+    "corrected": {"loss_n": "SSM", "logq": 1},
+}
+
+
+@pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("name", ["BPRMF", "LightGCN"])
-def test_fit_learns_and_ranks_by_cosines(graph, tmp_path, name, loss_n):
+def test_fit_learns_and_ranks_by_cosines(graph, tmp_path, name, case):
     torch.manual_seed(0)
-    model = models.by_name(name)(graph, emb_size=16, loss_n=loss_n, temperature=0.2)
+    model = models.by_name(name)(graph, emb_size=16, temperature=0.2, positive_temperature=0.2, **CASES[case])
     losses = model.fit(epochs=40, batch_size=32, lr=0.02)
     assert losses[-1] < losses[0]
     everyone, scores = model.recommend(np.arange(40), k=1)
@@ -31,23 +41,69 @@ def test_fit_learns_and_ranks_by_cosines(graph, tmp_path, name, loss_n):
     assert (np.abs(scores) <= 1 + 1e-6).all()
     model.save(tmp_path / "model.pt")
     loaded = models.load(tmp_path / "model.pt")
-    assert (loaded.loss_n, loaded.temperature) == (loss_n, 0.2)
+    assert (loaded.loss_n, loaded.temperature) == (model.loss_n, 0.2)
     assert np.array_equal(loaded.recommend(np.arange(40), k=1)[1], scores)
 
 
-@pytest.mark.parametrize("loss_n", ["SSM", "DirectAU"])
-def test_the_kernels_loss_is_the_references(graph, loss_n):
+@pytest.mark.parametrize("case", CASES)
+def test_the_kernels_loss_is_the_references(graph, case):
     torch.manual_seed(0)
-    model = models.LightGCN(graph, emb_size=16, loss_n=loss_n)
-    batch = Rows(torch.arange(20), torch.arange(20) % 7)
+    model = models.LightGCN(graph, emb_size=16, **CASES[case])
+    batch, seeds = Rows(torch.arange(20), torch.arange(20) % 7), torch.arange(model.seed_count)[:, None].unbind()
     seen = []
     for backend in ("fused", "reference"):
         with ops.backend(backend):
             model.zero_grad()
-            loss, _ = model.loss(model.draw(batch, ()), ())
+            loss, _ = model.loss(model.draw(batch, seeds), seeds)
             loss.backward()
             seen.append((loss.detach(), model.table.weight.grad.clone()))
     torch.testing.assert_close(*seen, rtol=1e-4, atol=1e-6)
+
+
+def test_products_rank_vectors_that_were_trained_by_cosines(graph):
+    torch.manual_seed(0)
+    model = models.LightGCN(graph, emb_size=16, loss_n="BSL", ranking="product")
+    by_cosines = models.LightGCN(graph, emb_size=16, loss_n="BSL")
+    by_cosines.load_state_dict(model.state_dict())
+    batch, ids = Rows(torch.arange(20), torch.arange(20) % 7), torch.tensor([3, 55])
+    assert torch.equal(model.loss(batch, ())[0], by_cosines.loss(batch, ())[0])
+    vectors = model.encoder.mean(model.table.weight, graph)
+    torch.testing.assert_close(model.nodes(), vectors)
+    torch.testing.assert_close(model.rows(ids), vectors[ids])
+    torch.testing.assert_close(by_cosines.nodes(), normalize(vectors, dim=1))
+    torch.testing.assert_close(by_cosines.rows(ids), normalize(vectors[ids], dim=1))
+
+
+def test_a_batch_shares_what_is_drawn_for_it(graph):
+    model = models.LightGCN(graph, emb_size=16, loss_n="SSM", temperature=0.2, n_shared=5, first_item=1, logq=1)
+    batch, seed = Rows(torch.tensor([0, 1]), torch.tensor([5, 6])), torch.tensor([9])
+    drawn = model.draw(batch, (seed,))
+    shared = drawn.context["shared"]
+    assert shared.shape == (2, 5)
+    assert torch.equal(shared[0], shared[1])
+    cosines = (model.nodes()[batch.users] @ model.nodes()[40:].t()).exp().pow(5)  # e^(cosine / 0.2)
+    counts = torch.bincount(shared[0], minlength=30) * 29 / 5  # each stands for 29 / 5 of the items that can be drawn
+    loss = 0.0
+    for user, item in ((0, 5), (1, 6)):
+        others = counts * cosines[user]
+        loss -= (cosines[user, item] / (cosines[user, item] + others.sum() - others[item])).log() / 2
+    torch.testing.assert_close(model.loss(drawn, (seed,))[0], loss)
+    # a share of the batch has the same negatives, and the losses of shares add up
+    parts = [model.loss(Part(drawn, at, at + 1).rows, (seed,))[0] for at in (0, 1)]
+    torch.testing.assert_close((parts[0] + parts[1]) / 2, loss)
+    assert (models.LightGCN(graph, loss_n="BSL").unshared, model.unshared) == (
+        "loss_n BSL compares the vectors of whole batches",
+        "",
+    )
+
+
+def test_items_of_a_batch_count_by_how_often_they_are_clicked(graph):
+    plain, corrected = (models.BPRMF(graph, emb_size=8, loss_n="BSL", logq=logq) for logq in (0, 1))
+    corrected.load_state_dict(plain.state_dict())
+    batch = Rows(torch.tensor([0, 1]), torch.tensor([5, 6]))
+    clicks = graph.degrees[40 + batch.items] / graph.n_edges
+    difference = corrected.loss(batch, ())[0] - plain.loss(batch, ())[0]
+    torch.testing.assert_close(difference, -(2 * clicks).log().mean())
 
 
 @pytest.mark.parametrize(
@@ -55,7 +111,10 @@ def test_the_kernels_loss_is_the_references(graph, loss_n):
     [
         (dict(loss_n="SSM", negative_sampling="DNS"), "negative_sampling DNS has no meaning with loss_n SSM"),
         (dict(loss_n="SSM", mode="CTR"), "loss_n must be one of BCE, MSE in CTR mode, got 'SSM'"),
-        (dict(loss_n="nonsense"), "loss_n must be one of BPR, SSM, DirectAU in TopK mode, got 'nonsense'"),
+        (dict(loss_n="SSM", negative_sampling="popularity"), "has no meaning with loss_n SSM and n_shared 0"),
+        (dict(n_shared=4), "n_shared needs loss_n SSM or BSL, got BPR"),
+        (dict(loss_n="DirectAU", n_shared=4), "n_shared needs loss_n SSM or BSL, got DirectAU"),
+        (dict(loss_n="nonsense"), "loss_n must be one of BPR, SSM, BSL, DirectAU in TopK mode, got 'nonsense'"),
         (dict(loss_n="SSM", temperature=0), "temperature must be a number from 0.001 to 1000, got 0"),
     ],
 )

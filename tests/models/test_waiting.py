@@ -29,6 +29,13 @@ CASES = {  # whether steps can be captured, and the model's options
     "LightGCN TopK four": (True, {"num_neg": 4}),
     "LightGCN TopK none": (True, {"n_layers": 0}),
     **{f"LightGCN TopK {name}": (True, {"loss_n": name}) for name in VECTOR_LOSSES},
+    **{
+        f"LightGCN TopK shared {name}": (
+            True,
+            {"loss_n": "SSM", "n_shared": 7, "logq": 1, "negative_sampling": name},
+        )
+        for name in ("uniform", "popularity")
+    },
     **{f"LightGCN Impression {name}": (True, {"loss_n": name}) for name in IMPRESSION.losses},
     **{f"LightGCN CTR {name}": (True, {"loss_n": name}) for name in CLICKS.losses},
     **{f"BPRMF TopK {name}": (True, {"negative_sampling": name}) for name in SAMPLINGS},

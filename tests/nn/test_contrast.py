@@ -8,7 +8,13 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy, normalize
 
-from ans_fast.nn.contrast import alignment_and_uniformity, sampled_softmax, uniformity
+from ans_fast.nn.contrast import (
+    Negatives,
+    alignment_and_uniformity,
+    bilateral_softmax,
+    sampled_softmax,
+    uniformity,
+)
 
 
 def unit_rows(n: int, seed: int) -> torch.Tensor:
@@ -16,24 +22,54 @@ def unit_rows(n: int, seed: int) -> torch.Tensor:
     return normalize(rows, dim=1).requires_grad_()
 
 
-def test_softmax_is_the_formula():
-    users, items, ids = unit_rows(5, 0), unit_rows(5, 1), torch.tensor([3, 1, 3, 0, 9])
+def cosines_of(users: torch.Tensor, items: torch.Tensor) -> list[list[float]]:
     u, i = users.tolist(), items.tolist()
-    total = 0.0
-    for b in range(5):
-        scores = [sum(x * y for x, y in zip(u[b], i[n], strict=True)) / 0.2 for n in range(5)]
-        others = [math.exp(score) for n, score in enumerate(scores) if ids[n] != ids[b]]
-        total -= math.log(math.exp(scores[b]) / (math.exp(scores[b]) + sum(others))) / 5
-    assert sampled_softmax(users, items, ids, 0.2).item() == pytest.approx(total, rel=1e-12)
-    assert torch.autograd.gradcheck(lambda u, i: sampled_softmax(u, i, ids, 0.2), (users, items))
+    return [[sum(x * y for x, y in zip(row, other, strict=True)) for other in i] for row in u]
 
 
-def test_a_batch_of_one_item_has_no_negatives():
-    users, items = unit_rows(3, 0), unit_rows(3, 1)
-    loss = sampled_softmax(users, items, torch.tensor([4, 4, 4]), 0.1)
-    loss.backward()
-    assert loss.item() == 0
-    assert not users.grad.any()
+def losses_of(users, items, ids, negatives: Negatives) -> tuple[torch.Tensor, torch.Tensor]:
+    """SSM at 0.2, and BSL at 0.1 for the pairs."""
+    sums, cosines = negatives.log_sums(users, ids, 0.2), (users * items).sum(1)
+    return sampled_softmax(cosines / 0.2, sums), bilateral_softmax(cosines / 0.1, sums)
+
+
+def test_softmaxes_are_the_formulas():
+    users, items, ids = unit_rows(5, 0), unit_rows(5, 1), torch.tensor([3, 1, 3, 0, 9])
+    others, other_ids, bias = unit_rows(7, 2), torch.tensor([3, 9, 4, 0, 9, 3, 5]), torch.linspace(-1, 1, 7).double()
+    for negatives in (Negatives(items, ids), Negatives(others, other_ids, bias)):
+        ssm, bsl = losses_of(users, items, ids, negatives)
+        own, many = cosines_of(users, items), cosines_of(users, negatives.rows)
+        added = [0.0] * 5 if negatives.bias is None else bias.tolist()
+        for b in range(5):
+            counted = [n for n, other in enumerate(negatives.ids.tolist()) if other != ids[b]]
+            total = sum(math.exp(many[b][n] / 0.2 + added[n]) for n in counted)
+            positive = math.exp(own[b][b] / 0.2)
+            assert ssm[b].item() == pytest.approx(-math.log(positive / (positive + total)), rel=1e-12)
+            assert bsl[b].item() == pytest.approx(math.log(total) - own[b][b] / 0.1, rel=1e-12)
+
+
+def test_gradients_of_softmaxes():
+    ids = torch.tensor([3, 1, 3, 0])
+
+    def both(users, items, others):
+        return losses_of(users, items, ids, Negatives(others, torch.tensor([3, 0, 7])))
+
+    assert torch.autograd.gradcheck(both, (unit_rows(4, 0), unit_rows(4, 1), unit_rows(3, 2)))
+
+
+def test_pairs_without_negatives_have_none_to_be_told_from():
+    users, items, ids = unit_rows(3, 0), unit_rows(3, 1), torch.tensor([4, 4, 4])
+    ssm, bsl = losses_of(users, items, ids, Negatives(items, ids))
+    assert ssm.tolist() == [0, 0, 0]
+    torch.testing.assert_close(bsl, -(users * items).sum(1) / 0.1)
+    assert not torch.autograd.grad(ssm.sum(), users)[0].any()
+    assert torch.autograd.grad(bsl.sum(), users)[0].isfinite().all()
+
+
+def test_softmax_of_distinct_ids_is_the_cross_entropy_of_all():
+    users, items, ids = unit_rows(6, 0), unit_rows(6, 1), torch.arange(6)
+    found = losses_of(users, items, ids, Negatives(items, ids))[0].mean()
+    torch.testing.assert_close(found, cross_entropy(users @ items.t() / 0.2, ids))
 
 
 def test_direct_au_is_the_formula():
@@ -44,9 +80,3 @@ def test_direct_au_is_the_formula():
     assert weighed.item() == pytest.approx(0.5 * sum(expected) / 2, rel=1e-12)
     assert torch.autograd.gradcheck(uniformity, (users,))
     assert uniformity(users[:1]).item() == 0
-
-
-def test_softmax_of_distinct_ids_is_the_cross_entropy_of_all():
-    users, items = unit_rows(6, 0), unit_rows(6, 1)
-    found = sampled_softmax(users, items, torch.arange(6), 0.2)
-    torch.testing.assert_close(found, cross_entropy(users @ items.t() / 0.2, torch.arange(6)))

@@ -47,6 +47,20 @@ def test_popular_items_come_by_their_clicks(graph):
         assert (counts / 2000 - free / free.sum()).abs().max() < 0.02
 
 
+@pytest.mark.parametrize("sampler", ["uniform", "popularity"])
+def test_shared_items_come_by_their_chances(graph, sampler):
+    drawn_by = BPRMF(graph, loss_n="SSM", n_shared=1, negative_sampling=sampler, first_item=1).sampler
+    chances = drawn_by.chances(graph, torch.arange(1, graph.n_items))
+    assert chances.sum().item() == pytest.approx(1)
+    weights = graph.degrees[graph.n_users + 1 :].double() ** (0.75 if sampler == "popularity" else 0)
+    torch.testing.assert_close(chances, weights / weights.sum())
+    drawn = drawn_by.shared(graph, 20_000, torch.tensor([3]))
+    counts = torch.bincount(drawn, minlength=graph.n_items)
+    assert len(drawn) == 20_000
+    assert counts[0] == 0
+    assert (counts[1:] / 20_000 - chances).abs().max() < 0.005
+
+
 def parts_of(model, users, items):
     """What a choice is made by: the rows of clicks' users and items, and those of all items."""
     hops = model.hops().detach() if model.hard.hop_by_hop else model.nodes().detach()[:, None]
