@@ -44,14 +44,14 @@ class Contrastive(DotProduct):
         contrasts: whether the loss is one of these.
     """
 
-    own_losses: ClassVar[dict[str, tuple[str, ...]]] = {TOP_K.name: SOFTMAX_LOSSES}
+    own_losses: ClassVar[dict[str, tuple[str, ...]]] = {TOP_K.name: ("SSM", "BSL")}
 
-    temperature = Option(TEMPERATURE, 0.1, "what SSM and BSL divide cosines by", names_runs=True)
+    temperature = Option(TEMPERATURE, 0.1, "what softmax losses divide cosines by", names_runs=True)
     positive_temperature = Option(TEMPERATURE, 0.1, "what BSL divides those of clicks by", names_runs=True)
     n_shared = Option(
         Integer(0, 2**16),
         0,
-        "items drawn once a step that are the negatives of all its clicks in SSM and BSL; 0: the batch's other items",
+        "items drawn once a step that all its clicks have for negatives in softmax losses; 0: the batch's other items",
         names_runs=True,
     )
     logq = Option(switch, 0, "1: these negatives count by the inverse of their chance to be one", names_runs=True)
@@ -66,7 +66,7 @@ class Contrastive(DotProduct):
         super().__init__(graph, **options)
         self.contrasts = self.loss_n in VECTOR_LOSSES
         if self.n_shared and self.loss_n not in SOFTMAX_LOSSES:
-            raise UserError(f"n_shared needs loss_n {' or '.join(SOFTMAX_LOSSES)}, got {self.loss_n}")
+            raise UserError(f"n_shared needs a loss_n of {', '.join(SOFTMAX_LOSSES)}, got {self.loss_n}")
 
     @property
     def unshared(self) -> str:
@@ -78,8 +78,8 @@ class Contrastive(DotProduct):
         items = self.sampler.shared(self.graph, self.n_shared, seed)
         return {**batch.context, SHARED: items.expand(len(batch), -1)}
 
-    def softmax_loss(self, batch: Rows, users: Tensor, items: Tensor, shared: Tensor | None) -> Tensor:
-        """The mean loss of the batch's clicks.
+    def softmax_losses(self, batch: Rows, users: Tensor, items: Tensor, shared: Tensor | None) -> Tensor:
+        """The losses of the batch's clicks [B].
 
         Args:
             users, items: their vectors, of length 1 [B, K].
@@ -90,8 +90,8 @@ class Contrastive(DotProduct):
         negatives = Negatives(rows, ids, bias).log_sums(users, batch.items, self.temperature)
         cosines = (users * items).sum(1)
         if self.loss_n == "BSL":
-            return bilateral_softmax(cosines / self.positive_temperature, negatives).mean()
-        return sampled_softmax(cosines / self.temperature, negatives).mean()
+            return bilateral_softmax(cosines / self.positive_temperature, negatives)
+        return sampled_softmax(cosines / self.temperature, negatives)
 
     def _log_counts(self, ids: Tensor) -> Tensor:
         """log of how often each of ids int64 [n] is to be expected among n negatives: [n]."""

@@ -15,16 +15,17 @@ from ans_fast.flag_types import Choice, draws, non_negative, positive_int
 from ans_fast.models import losses
 from ans_fast.models.ans import ANS
 from ans_fast.models.clicks import Clicks
-from ans_fast.models.contrastive import SHARED, Contrastive
+from ans_fast.models.contrastive import SHARED, TEMPERATURE, Contrastive
 from ans_fast.models.losses import VECTOR_LOSSES
 from ans_fast.models.modes import TOP_K
 from ans_fast.models.shared_options import EMB_SIZE, PRECISION
 from ans_fast.nn.columns import Columns
-from ans_fast.nn.contrast import alignment_and_uniformity
+from ans_fast.nn.contrast import alignment_and_uniformity, top_k_weights
 from ans_fast.nn.encoders import Encoder
 from ans_fast.nn.gather import products, rows_at
 from ans_fast.nn.hops import Hops, hops_of
 from ans_fast.nn.node_table import NodeTable
+from ans_fast.nn.thresholds import Thresholds
 from ans_fast.options import Option
 from ans_fast.sampling import DENS, DNS, MixGCF, Popularity
 from ans_fast.training.batches import Rows
@@ -52,7 +53,8 @@ class Encoded(Contrastive):
     - DNS, MixGCF, DENS: of n_candidates uniform ones the hardest, each by its paper.
 
     In TopK mode loss_n is "BPR" over these negatives; or a softmax loss, see `Contrastive`, whose shared negatives are
-    drawn uniformly or by popularity; or DirectAU (`nn.contrast.alignment_and_uniformity`).
+    drawn uniformly or by popularity; or "SL@K", that is SSM with weights (`nn.contrast.top_k_weights`); or "DirectAU"
+    (`nn.contrast.alignment_and_uniformity`).
 
     Augmented negative sampling replaces the whole loss. It is a model of its own, `ANS`, with the class's name as its
     base_model; the command line's --negative_sampling ANS makes that.
@@ -62,6 +64,7 @@ class Encoded(Contrastive):
         n_candidates: M, looked at for each hard negative.
         precision: of hops, "float32" or "bf16": weights, all sums and what ranks are float32.
         dens_gamma, dens_warmup: weight of the tasks of DENS; epochs until it is at its hardest.
+        slk_k, slk_temperature, slk_every: K and the weights' temperature of SL@K; epochs between looks at all scores.
         uniformity: weight of DirectAU's uniformity.
         options: see Contrastive.
     """
@@ -77,6 +80,9 @@ class Encoded(Contrastive):
     n_candidates = Option(draws, 32, "candidates of DNS, MixGCF and DENS for a negative")
     dens_gamma = Option(non_negative, 0.3, "weight of DENS's tasks for its gates")
     dens_warmup = Option(positive_int, 100, "epochs until DENS is at its hardest")
+    slk_k = Option(positive_int, 20, "K of SL@K", names_runs=True)
+    slk_temperature = Option(TEMPERATURE, 2.25, "what SL@K's weights divide differences by", names_runs=True)
+    slk_every = Option(positive_int, 20, "epochs between SL@K's looks at all scores", names_runs=True)
     uniformity = Option(non_negative, 1.0, "weight of DirectAU's uniformity", names_runs=True)
 
     def __init__(self, graph: Clicks, **options: Any):
@@ -93,6 +99,7 @@ class Encoded(Contrastive):
             raise UserError(
                 f"negative_sampling {sampling} has no meaning with loss_n {self.loss_n} and n_shared {self.n_shared}"
             )
+        self.thresholds = Thresholds(self.graph.n_users, self.slk_k, self.slk_every) if self.loss_n == "SL@K" else None
         self.hard: DNS | None = None
         if sampling == "popularity":
             self.sampler = Popularity(self.graph, self.first_item)
@@ -135,6 +142,17 @@ class Encoded(Contrastive):
     def seed_count(self) -> int:
         return int(self.n_shared > 0) if self.contrasts else super().seed_count
 
+    def begin_epoch(self) -> None:
+        super().begin_epoch()
+        if self.thresholds is not None:
+            self.thresholds.begin_epoch(self._cosine_vectors)
+
+    @torch.no_grad()
+    def _cosine_vectors(self) -> tuple[Tensor, Tensor]:
+        """Of users [n_users, D] and of the items that can be clicked, of length 1."""
+        users, items = F.normalize(self.nodes(), dim=1).split([self.graph.n_users, self.graph.n_items])
+        return users, items[self.first_item :]
+
     def draw(self, batch: Rows, seeds: Sequence[Tensor]) -> Rows:
         """Where negatives are the hardest of several, neg_items are the candidates, each negative's side by side."""
         if self.contrasts:
@@ -170,7 +188,11 @@ class Encoded(Contrastive):
         if self.loss_n == "DirectAU":
             alignment, uniformity = alignment_and_uniformity(users, items, self.uniformity)
             return alignment + uniformity, {"alignment": alignment, "uniformity": uniformity}
-        return self.softmax_loss(batch, users, items, shared[0] if shared else None), {}
+        each = self.softmax_losses(batch, users, items, shared[0] if shared else None)
+        if self.thresholds is not None:
+            thresholds = self.thresholds.values.index_select(0, batch.users)
+            each = each * top_k_weights((users * items).sum(1), thresholds, self.slk_temperature)
+        return each.mean(), {}
 
     def _rows(self, hops: Hops, users: Tensor, items: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The rows of clicks users int64 [B], items int64 [B] and of the negatives chosen for them of candidates

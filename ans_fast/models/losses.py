@@ -13,7 +13,7 @@ from ans_fast.nn.gather import is_free_to_read
 _BPR = [f"BPR{hard}{where}" for hard in ("", "hard") for where in ("", "between", "after", "before", "simple")]
 LIST_LOSSES = (*_BPR, "listnet", "softmaxCE", "attention_rank")
 CLICK_LOSSES = ("BCE", "MSE")
-SOFTMAX_LOSSES = ("SSM", "BSL")
+SOFTMAX_LOSSES = ("SSM", "BSL", "SL@K")
 VECTOR_LOSSES = (*SOFTMAX_LOSSES, "DirectAU")  # over users' and items' vectors instead, see `nn.contrast`
 NEVER = -1e30  # the score of what is not in a list: finite, so that no gradient becomes NaN
 CLAMP = 40.0  # exp(-40) is below the rounding of float64

@@ -47,6 +47,19 @@ def bilateral_softmax(logits: Tensor, negatives: Tensor) -> Tensor:
     return negatives.masked_fill(negatives == -torch.inf, 0.0) - logits
 
 
+def top_k_weights(cosines: Tensor, thresholds: Tensor, temperature: float) -> Tensor:
+    """The weights of clicks in a loss that looks at the first K alone: near 1 above, near 0 below what a score must
+    reach to be among these, [B].
+
+    SL@K, "Breaking the Top-K Barrier: Advancing Top-K Ranking Metrics Optimization in Recommender Systems" (Yang et
+    al., KDD 2025), which weighs sampled softmaxes. As in its published code gradients go through the weights too.
+
+    Args:
+        cosines: [B]. thresholds: [B], the users' K-th best scores. temperature: what the difference is divided by.
+    """
+    return ((cosines - thresholds) / temperature).sigmoid()
+
+
 def alignment_and_uniformity(users: Tensor, items: Tensor, gamma: float) -> tuple[Tensor, Tensor]:
     """DirectAU's mean |u − i|², and gamma times the mean of both sides' uniformity.
 

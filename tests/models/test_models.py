@@ -176,7 +176,7 @@ def test_pair_scores():
 
 
 def test_wrong_options(graph):
-    with pytest.raises(UserError, match="loss_n must be one of BPR, SSM, BSL, DirectAU in TopK mode, got 'BCE'"):
+    with pytest.raises(UserError, match="loss_n must be one of BPR, SSM, BSL, SL@K, DirectAU in TopK mode, got 'BCE'"):
         models.BPRMF(graph, loss_n="BCE")
     with pytest.raises(UserError, match="BPRMF has no mode 'topk'"):
         models.BPRMF(graph, mode="topk")

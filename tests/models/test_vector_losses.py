@@ -97,6 +97,24 @@ def test_a_batch_shares_what_is_drawn_for_it(graph):
     )
 
 
+def test_top_k_weighs_clicks_by_whether_they_are_among_the_best(graph):
+    torch.manual_seed(0)
+    options = dict(emb_size=16, temperature=0.2)
+    model = models.LightGCN(graph, loss_n="SL@K", slk_k=3, slk_every=1, slk_temperature=0.5, **options)
+    plain = models.LightGCN(graph, loss_n="SSM", **options)
+    plain.load_state_dict({name: value for name, value in model.state_dict().items() if "thresholds" not in name})
+    model.begin_epoch()
+    assert not model.thresholds.values.any()
+    model.begin_epoch()
+    users, items = torch.tensor([0, 1]), torch.tensor([5, 6])
+    best = model.recommend(users, k=3, exclude_seen=False)[1][:, -1]
+    torch.testing.assert_close(model.thresholds.values[:2], torch.tensor(best))
+    each = plain.softmax_losses(Rows(users, items), plain.rows(users), plain.rows(items + 40), None)
+    cosines = (model.rows(users) * model.rows(items + 40)).sum(1)
+    expected = (each * torch.sigmoid((cosines - torch.tensor(best)) / 0.5)).mean()
+    torch.testing.assert_close(model.loss(Rows(users, items), ())[0], expected)
+
+
 def test_items_of_a_batch_count_by_how_often_they_are_clicked(graph):
     plain, corrected = (models.BPRMF(graph, emb_size=8, loss_n="BSL", logq=logq) for logq in (0, 1))
     corrected.load_state_dict(plain.state_dict())
@@ -112,9 +130,9 @@ def test_items_of_a_batch_count_by_how_often_they_are_clicked(graph):
         (dict(loss_n="SSM", negative_sampling="DNS"), "negative_sampling DNS has no meaning with loss_n SSM"),
         (dict(loss_n="SSM", mode="CTR"), "loss_n must be one of BCE, MSE in CTR mode, got 'SSM'"),
         (dict(loss_n="SSM", negative_sampling="popularity"), "has no meaning with loss_n SSM and n_shared 0"),
-        (dict(n_shared=4), "n_shared needs loss_n SSM or BSL, got BPR"),
-        (dict(loss_n="DirectAU", n_shared=4), "n_shared needs loss_n SSM or BSL, got DirectAU"),
-        (dict(loss_n="nonsense"), "loss_n must be one of BPR, SSM, BSL, DirectAU in TopK mode, got 'nonsense'"),
+        (dict(n_shared=4), "n_shared needs a loss_n of SSM, BSL, SL@K, got BPR"),
+        (dict(loss_n="DirectAU", n_shared=4), "n_shared needs a loss_n of SSM, BSL, SL@K, got DirectAU"),
+        (dict(loss_n="nonsense"), "loss_n must be one of BPR, SSM, BSL, SL@K, DirectAU in TopK mode, got 'nonsense'"),
         (dict(loss_n="SSM", temperature=0), "temperature must be a number from 0.001 to 1000, got 0"),
     ],
 )

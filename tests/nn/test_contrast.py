@@ -13,6 +13,7 @@ from ans_fast.nn.contrast import (
     alignment_and_uniformity,
     bilateral_softmax,
     sampled_softmax,
+    top_k_weights,
     uniformity,
 )
 
@@ -70,6 +71,11 @@ def test_softmax_of_distinct_ids_is_the_cross_entropy_of_all():
     users, items, ids = unit_rows(6, 0), unit_rows(6, 1), torch.arange(6)
     found = losses_of(users, items, ids, Negatives(items, ids))[0].mean()
     torch.testing.assert_close(found, cross_entropy(users @ items.t() / 0.2, ids))
+
+
+def test_weights_of_the_top_k_are_the_formula():
+    found = top_k_weights(torch.tensor([0.9, 0.2]), torch.tensor([0.5, 0.5]), 0.5)
+    assert found.tolist() == pytest.approx([1 / (1 + math.exp(-0.8)), 1 / (1 + math.exp(0.6))])
 
 
 def test_direct_au_is_the_formula():
