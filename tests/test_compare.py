@@ -105,7 +105,7 @@ def test_one_at_a_time_and_no_run_outlives_its_comparison(tmp_path, capsys):
             wait_until(lambda: log.exists() and "Epoch 1 " in log.read_text())
             assert main(flags) == 2
             err = capsys.readouterr().err
-            assert err.startswith(f"error: --out {tmp_path}/out: another comparison runs there")
+            assert err.startswith(f"error: --out {tmp_path}/out: another comparison or search runs there")
             assert err.count("\n") == 1
         finally:
             first.kill()

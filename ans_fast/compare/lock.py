@@ -1,4 +1,4 @@
-"""One comparison at a time in a folder."""
+"""One comparison or search at a time in a folder."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def locked(folder: Path) -> Iterator[int]:
             fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UserError(
-                f"--out {folder}: another comparison runs there; wait for its end, or name another"
+                f"--out {folder}: another comparison or search runs there; wait for its end, or name another folder"
             ) from None
         yield number
     finally:

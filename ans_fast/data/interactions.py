@@ -93,11 +93,9 @@ class Interactions:
     ) -> Interactions:
         """As `from_dataframe`, from a Parquet file. Needs pyarrow."""
         try:
-            import pyarrow  # noqa: F401
+            frame = pd.read_parquet(path, engine="pyarrow")
         except ImportError:
             raise UserError("from_parquet needs pyarrow: pip install pyarrow") from None
-        try:
-            frame = pd.read_parquet(path, engine="pyarrow")
         except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
             raise UserError(f"cannot read {path}: {str(error).splitlines()[0]}") from None
         return cls.from_dataframe(frame, user, item, time, label, min_label)

@@ -54,12 +54,13 @@ def evaluate(
 
 def _read(metric: str) -> tuple[str, int]:
     try:
-        name, k = METRIC.read(metric).split("@")
-        if METRIC.accepts(f"{name}@{k}"):
-            return name, int(k)
+        cut = METRIC.read(metric)
     except ValueError:
-        pass
-    raise UserError(f"metrics must each be {METRIC.expected}, got {metric!r}")
+        cut = ""
+    if not METRIC.accepts(cut):
+        raise UserError(f"metrics must each be {METRIC.expected}, got {metric!r}")
+    name, k = cut.split("@")
+    return name, int(k)
 
 
 def _numbered(model: Recommender, clicks: Interactions) -> BipartiteGraph:
