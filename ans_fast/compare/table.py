@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ans_fast.charts import png
 from ans_fast.metrics import larger_is_better
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe and Ito's
@@ -112,6 +113,4 @@ def chart(lines: Sequence[Line], metrics: Sequence[str]) -> bytes | None:
         axes.margins(y=0.18)  # room for the values
         axes.spines[["top", "right"]].set_visible(False)
     figure.legend(*all_axes[0].get_legend_handles_labels(), loc="outside right upper", frameon=False)
-    png = io.BytesIO()
-    figure.savefig(png, format="png", dpi=120)
-    return png.getvalue()
+    return png(figure)

@@ -16,7 +16,6 @@ from ans_fast.data.prepare.convert import convert
 from ans_fast.data.prepare.splits import SPLITS
 from ans_fast.data.raw_files import check_name
 from ans_fast.errors import UserError
-from ans_fast.files import atomic_file
 from ans_fast.flag_types import Number, file_name, natural, path, seed, separator, text
 
 _PREPARERS = {
@@ -163,6 +162,5 @@ def _describe(args: argparse.Namespace) -> None:
     width = max(len(what) for what, _ in rows)
     print("\n".join(f"{what:{width}}  {figure}" for what, figure in rows))
     if args.plot:
-        with atomic_file(args.plot) as temporary:
-            plot(dataset, temporary)
+        plot(dataset, args.plot)
         print(f"wrote {args.plot}")

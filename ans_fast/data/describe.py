@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ans_fast.charts import new_figure, png
 from ans_fast.data.dataset import Dataset, Events
-from ans_fast.errors import UserError
+from ans_fast.files import write_atomically
 
 _SPLITS = ("train", "dev", "test")
 
@@ -37,13 +38,9 @@ def describe(dataset: Dataset) -> list[tuple[str, str]]:
 
 
 def plot(dataset: Dataset, path: Path) -> None:
-    """Writes a picture: clicks of users and of items by rank and, where there are times, clicks over time. Needs
-    matplotlib."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise UserError("--plot needs matplotlib: pip install matplotlib") from None
-    figure = Figure(figsize=(12, 3.6), layout="constrained")
+    """Writes a picture: clicks of users and of items by rank and, where there are times, clicks over time. Raises
+    UserError without matplotlib."""
+    figure = new_figure(12, 3.6)
     timed = dataset.description.times
     axes = figure.subplots(1, 3 if timed else 2)
     for axis, ids, who in zip(axes, (dataset.clicks.users, dataset.clicks.items), ("user", "item"), strict=False):
@@ -56,7 +53,7 @@ def plot(dataset: Dataset, path: Path) -> None:
     for axis in axes:
         axis.grid(alpha=0.3)
     figure.suptitle(f"{dataset.name}: {dataset.n_users - 1:,} users, {dataset.n_items - 1:,} items")
-    figure.savefig(path, format="png", dpi=120)
+    write_atomically(path, png(figure))
 
 
 def _counts(ids: np.ndarray) -> np.ndarray:

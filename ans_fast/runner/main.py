@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from ans_fast import distributed
+from ans_fast.charts import require_matplotlib
 from ans_fast.command_line import exit_status
 from ans_fast.data import Dataset, load
 from ans_fast.distributed import Processes
@@ -29,7 +30,7 @@ from ans_fast.runner.logs import Log, Silence
 from ans_fast.runner.memory import check_memory
 from ans_fast.runner.paths import Paths
 from ans_fast.runner.predictions import Names, write_predictions
-from ans_fast.runner.results import draw_curves, other_flags, require_matplotlib, write_results
+from ans_fast.runner.results import draw_curves, other_flags, write_results
 from ans_fast.runner.settings import Settings
 from ans_fast.runner.setup import device_of, model_and_rows
 from ans_fast.tensor_files import load_tensors, save_tensors

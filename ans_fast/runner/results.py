@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 import ans_fast
-from ans_fast.errors import UserError
+from ans_fast.charts import new_figure, png
 from ans_fast.files import write_atomically
 from ans_fast.runner.history import History
 from ans_fast.runner.settings import Settings
@@ -91,13 +91,8 @@ def _finite(value: Any) -> Any:
 
 def draw_curves(path: Path, history: History, title: str) -> None:
     """Loss and dev metrics over epochs as a PNG. Raises UserError without matplotlib."""
-    require_matplotlib()
-    import io
-
-    from matplotlib.figure import Figure
-
     epochs = range(1, len(history) + 1)
-    figure = Figure(figsize=(10, 4), layout="constrained")
+    figure = new_figure(10, 4)
     left, right = figure.subplots(1, 2)
     left.plot(epochs, history.losses)
     left.set(xlabel="epoch", ylabel="training loss")
@@ -108,14 +103,4 @@ def draw_curves(path: Path, history: History, title: str) -> None:
         right.legend()
     right.set(xlabel="epoch", ylabel="dev")
     figure.suptitle(title, fontsize=9)
-    png = io.BytesIO()
-    figure.savefig(png, format="png", dpi=120)
-    write_atomically(path, png.getvalue())
-
-
-def require_matplotlib() -> None:
-    """Raises UserError unless matplotlib is installed."""
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError:
-        raise UserError("--plot 1 needs matplotlib: pip install matplotlib") from None
+    write_atomically(path, png(figure))

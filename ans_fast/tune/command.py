@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import io
 import logging
 import shlex
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ans_fast import distributed
+from ans_fast.charts import png
 from ans_fast.command_line import Parser, exit_status
 from ans_fast.compare.lock import locked
 from ans_fast.data import Dataset, load
@@ -204,6 +204,5 @@ def _draw_importance(optuna: Any, study: optuna.Study, out: Path) -> None:
             axes = charts.plot_param_importances(study, evaluator=optuna.importance.PedAnovaImportanceEvaluator())
     except (ImportError, RuntimeError, ValueError):  # without matplotlib; with one trial, or none that differs
         return
-    png = io.BytesIO()
-    axes.figure.savefig(png, format="png", dpi=120, bbox_inches="tight")
-    write_atomically(out / "importance.png", png.getvalue())
+    axes.figure.set_layout_engine("constrained")
+    write_atomically(out / "importance.png", png(axes.figure))
