@@ -93,6 +93,7 @@ class Recommender(Options, nn.Module):
         return rows
 
     # --- what a model computes: scoring looks at weights alone, not at train() or eval(), and changes nothing ---
+
     def forward(self, users: Tensor, items: Tensor, context: dict[str, Tensor]) -> Tensor:
         """Scores with gradients: users int64 [B], items int64 [B, C] -> [B, C]."""
         raise NotImplementedError
@@ -136,13 +137,6 @@ class Recommender(Options, nn.Module):
     def decays(self, parameter_name: str) -> bool:
         """Whether weight decay applies to a parameter."""
         return "bias" not in parameter_name
-
-    def parameter_groups(self, l2: float) -> list[dict[str, Any]]:
-        """Parameters with and without weight decay, for torch.optim."""
-        parameters: dict[bool, list[nn.Parameter]] = {True: [], False: []}
-        for name, parameter in self.named_parameters():
-            parameters[self.decays(name)].append(parameter)
-        return [{"params": parameters[decays], "weight_decay": decays * l2} for decays in (True, False)]
 
     @property
     def device(self) -> torch.device:

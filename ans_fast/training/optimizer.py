@@ -107,10 +107,19 @@ def make_optimizer(model: Recommender, name: str, lr: float, l2: float) -> Optim
     """The optimizer of OPTIMIZERS called `name`; weight decay l2 on what the model says."""
     if name not in OPTIMIZERS:
         raise UserError(f"optimizer must be one of {', '.join(OPTIMIZERS)}, got {name!r}")
+    groups = parameter_groups(model, l2)
     if name == "Adam":
-        return Adam(model.parameter_groups(l2), lr)
+        return Adam(groups, lr)
     fused = {} if name == "Adadelta" else {"fused": True}
-    return getattr(torch.optim, name)(model.parameter_groups(l2), lr=lr, **fused)
+    return getattr(torch.optim, name)(groups, lr=lr, **fused)
+
+
+def parameter_groups(model: Recommender, l2: float) -> list[dict[str, Any]]:
+    """The model's parameters with and without weight decay, for torch.optim."""
+    parameters: dict[bool, list[Tensor]] = {True: [], False: []}
+    for name, parameter in model.named_parameters():
+        parameters[model.decays(name)].append(parameter)
+    return [{"params": parameters[decays], "weight_decay": decays * l2} for decays in (True, False)]
 
 
 def parameters_of(optimizer: Optimizer) -> list[Tensor]:

@@ -12,6 +12,7 @@ from ans_fast.models.dot_product import pair_scores
 from ans_fast.models.modes import IMPRESSION
 from ans_fast.ops._seed import draw_seeds
 from ans_fast.training.batches import Query, Rows
+from ans_fast.training.optimizer import parameter_groups
 
 NAMES = ["ANS", "LightGCN", "BPRMF"]
 
@@ -144,7 +145,7 @@ def test_ans_loss_is_put_together(graph, require_pow):
 
 def test_ans_decays_embeddings_only(graph):
     model = models.ANS(graph)
-    decayed, free = model.parameter_groups(0.1)
+    decayed, free = parameter_groups(model, 0.1)
     assert [p.shape for p in decayed["params"]] == [torch.Size([70, 64])]
     assert decayed["weight_decay"] == 0.1
     assert free["weight_decay"] == 0

@@ -257,14 +257,13 @@ CHOICES = {
 @pytest.mark.parametrize("case", CHOICES)
 def test_steps_are_captured_where_that_is_possible(case: str, caplog: pytest.LogCaptureFixture):
     kind, options, why = CHOICES[case]
-    parameters = [{"params": [torch.zeros(1, requires_grad=True)]}]
     model = SimpleNamespace(
         name="M",
         device=options.get("device", GPU),
         captures=options.get("captures", True),
-        parameter_groups=lambda l2: parameters,
+        named_parameters=lambda: [("weight", torch.zeros(1, requires_grad=True))],
+        decays=lambda name: True,
     )
-    parameters[0]["weight_decay"] = 0.0
     optimizer = make_optimizer(model, options.get("optimizer", "Adam"), 0.1, 0.0)
     with caplog.at_level(logging.INFO), backend(options.get("backend", "fused")):
         step = make_step(model, optimizer, distributed.ALONE, options.get("capture", True))
