@@ -149,6 +149,7 @@ class Recommender(Options, nn.Module):
         return self.to(device)
 
     # --- what their rooms define: a model is the first argument of each ---
+
     fit, recommend, evaluate, spread = fit, recommend, evaluate, spread
     save, content, load_weights = storage.save, storage.content, storage.load_weights
     load = classmethod(storage.load_as)
