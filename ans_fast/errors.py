@@ -31,6 +31,12 @@ class NoNegatives(UserError):
         self.user = user
 
 
+def shown(value: object) -> str:
+    """The value as Python writes it, its middle left out if it is long."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:45]} … {text[-10:]}"
+
+
 def reason(error: OSError) -> str:
     """The operating system's words for the error, in lower case."""
     return (error.strerror or type(error).__name__).lower()

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ans_fast.errors import UserError
+from ans_fast.errors import UserError, shown
 
 
 class OptionType:
@@ -42,7 +42,7 @@ class OptionType:
         except ValueError:
             value = None
         if value is None or not self.accepts(value):
-            raise argparse.ArgumentTypeError(f"expected {self.expected}, got {_shown(text)}")
+            raise argparse.ArgumentTypeError(f"expected {self.expected}, got {shown(text)}")
         return value
 
     def plain(self, value: Any) -> Any:
@@ -52,7 +52,7 @@ class OptionType:
     def taken(self, name: str, value: Any) -> Any:
         """The option's plain value. Raises UserError, which names it, for a value that is none of these."""
         if not self.accepts(value):
-            raise UserError(f"{name} must be {self.expected}, got {_shown(value)}")
+            raise UserError(f"{name} must be {self.expected}, got {shown(value)}")
         return self.plain(value)
 
 
@@ -234,9 +234,3 @@ file_name = FileName()
 path = FilePath()
 separator = Separator()
 words = Words()
-
-
-def _shown(value: object) -> str:
-    """The value as Python writes it, its middle left out if it is long."""
-    shown = repr(value)
-    return shown if len(shown) <= 60 else f"{shown[:40]}…{shown[-10:]}"

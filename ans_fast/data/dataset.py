@@ -109,10 +109,10 @@ class Dataset:
 
     mode names what the splits are, see SPLIT_TYPES. n_users and n_items are the largest id + 1 over the three files.
     clicks are the train rows that make graph and histories: all rows in TopK mode, those with label 1 otherwise, also
-    where a row's list was dropped from `train`. later_clicks are the same of
-    dev and test. fingerprint is a digest of the files and options that the set was read from, "" where it was not
-    read from files: two sets with one fingerprint are the same. repeated_clicks counts the later_clicks on an item that
-    their user has among clicks, repeated_negatives the rows of dev and test that hold an item twice in neg_items.
+    where a row's list was dropped from `train`. later_clicks are the same of dev and test. fingerprint is a digest of
+    the files and options that the set was read from, "" where it was not read from files: two sets with one fingerprint
+    are the same. repeated_clicks counts the later_clicks on an item that their user has among clicks,
+    repeated_negatives the rows of dev and test that hold an item twice in neg_items.
     """
 
     name: str

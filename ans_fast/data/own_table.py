@@ -11,7 +11,7 @@ import pandas as pd
 
 from ans_fast.data.dataset import MAX_TIME
 from ans_fast.data.ids import natural
-from ans_fast.data.tables import Table, shown
+from ans_fast.data.tables import Table, shown_cell
 from ans_fast.errors import UserError
 
 
@@ -83,7 +83,7 @@ def _checked(
     if not good.all():
         row = int(good.argmin())
         cell = frame[name].iloc[row]
-        raise error(row, f"{name} is {'missing' if pd.isna(cell) else shown(cell)}, expected {expected}")
+        raise error(row, f"{name} is {'missing' if pd.isna(cell) else shown_cell(cell)}, expected {expected}")
     return values
 
 

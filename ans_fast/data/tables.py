@@ -15,7 +15,8 @@ import pandas as pd
 from ans_fast.data.dataset import MAX_ID, MAX_TIME
 from ans_fast.data.lists import MalformedList, parse_lists
 from ans_fast.data.raw_files import line_of, line_of_row, malformed, read_bytes
-from ans_fast.errors import UserError
+from ans_fast.errors import UserError, shown
+from ans_fast.flag_types import separator
 
 _SEPARATORS = {",": "a comma", "\t": "a tab", ";": "a semicolon", "|": "a bar", " ": "a blank"}
 _TRUTHS = (b"rue", b"RUE", b"alse", b"ALSE")  # in all spellings that pandas takes for the numbers 1 and 0
@@ -32,7 +33,7 @@ _EXPECTED = {
 
 def column_names(path: Path, sep: str) -> list[str]:
     """The names in the file's first line. Raises UserError."""
-    return _header(path, _text(path, read_bytes(path)), _separator(sep))
+    return _header(path, _text(path, read_bytes(path)), separator.taken("sep", separator.read(sep)))
 
 
 class Table:
@@ -45,7 +46,7 @@ class Table:
     """
 
     def __init__(self, path: Path, columns: dict[str, str], sep: str = "\t", optional: tuple[str, ...] = ()) -> None:
-        self.path, self.sep, self.kinds = path, _separator(sep), columns
+        self.path, self.sep, self.kinds = path, separator.taken("sep", separator.read(sep)), columns
         self._data = _text(path, read_bytes(path))
         self.names = _header(path, self._data, self.sep)
         self._check_columns([name for name in columns if name not in optional])
@@ -81,7 +82,7 @@ class Table:
     def bad_cell(self, name: str, row: int) -> UserError:
         """The error for a value that is not of its column's kind."""
         value = self._frame[name].iloc[row]
-        said = "is missing" if pd.isna(value) or value == "" else f"is {shown(value)}"
+        said = "is missing" if pd.isna(value) or value == "" else f"is {shown_cell(value)}"
         return self.error(row, f"{name} {said}, expected {_EXPECTED[self.kinds[name]]}")
 
     def _check_columns(self, wanted: list[str]) -> None:
@@ -179,13 +180,6 @@ class Table:
         return values.astype(_PANDAS_TYPES[kind], copy=False)
 
 
-def _separator(sep: str) -> str:
-    sep = sep.replace("\\t", "\t")
-    if len(sep) != 1 or sep in '"\n\r' or not sep.isascii():
-        raise UserError(f"sep must be one ASCII character such as ',' or '\\t', got {sep!r}")
-    return sep
-
-
 def _text(path: Path, data: bytes) -> bytes:
     """data without its last line breaks, checked to be UTF-8 text."""
     data = data.rstrip(b"\r\n")
@@ -221,10 +215,9 @@ def _header(path: Path, data: bytes, sep: str) -> list[str]:
     return names
 
 
-def shown(value: object) -> str:
-    """A cell as Python writes it, its middle left out if it is long."""
-    text = repr(value.item() if isinstance(value, np.generic) else value)
-    return text if len(text) <= 60 else f"{text[:45]} … {text[-10:]}"
+def shown_cell(value: object) -> str:
+    """A cell as an error has it: NumPy's numbers as Python's."""
+    return shown(value.item() if isinstance(value, np.generic) else value)
 
 
 def _counted(names: list[str]) -> str:

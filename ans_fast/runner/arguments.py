@@ -16,7 +16,7 @@ from ans_fast.models import by_name
 from ans_fast.models.base import Recommender
 from ans_fast.models.shared_options import DROPOUT
 from ans_fast.options import Option
-from ans_fast.runner.choice import Choice, model_flags
+from ans_fast.runner.choice import ModelChoice, model_flags
 from ans_fast.runner.modes import RUN_MODES
 from ans_fast.runner.settings import Data, Global, Ranking, Settings, Start, Steps, Training, Weights
 
@@ -38,7 +38,7 @@ def parse(argv: Sequence[str]) -> Settings:
 
     parser = build_parser(named, mode)
     args, unknown = parser.parse_known_args(argv)
-    choice = Choice.of(named, vars(args))
+    choice = ModelChoice.of(named, vars(args))
     parser.set_defaults(**choice.model.DEFAULTS)
     if unknown:
         _refuse(unknown[0], parser, f"{named.name} in {mode} mode")

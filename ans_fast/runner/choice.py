@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-from ans_fast import flag_types
+from ans_fast.flag_types import Choice
 from ans_fast.models.ans import ANS, LossOptions
 from ans_fast.models.base import Recommender
 from ans_fast.models.encoded import SAMPLINGS, Encoded
@@ -15,7 +15,7 @@ from ans_fast.options import Option
 
 
 @dataclass(frozen=True)
-class Choice:
+class ModelChoice:
     """named: the class that --model_name says. model: the one to train, which is `ANS` with `named` for its base_model
     where --negative_sampling says so, and else the same."""
 
@@ -23,7 +23,7 @@ class Choice:
     model: type[Recommender]
 
     @classmethod
-    def of(cls, named: type[Recommender], flags: Mapping[str, Any]) -> Choice:
+    def of(cls, named: type[Recommender], flags: Mapping[str, Any]) -> ModelChoice:
         """The choice of all flags."""
         over = issubclass(named, Encoded) and flags["negative_sampling"] == ANS.name
         return cls(named, ANS if over else named)
@@ -57,6 +57,6 @@ def model_flags(named: type[Recommender]) -> dict[str, Option[Any]]:
         usual = " ".join(f"--{name} {value}" for name, value in ANS.DEFAULTS.items())
         own = named.negative_sampling
         told = f"{own.help}; ANS trains the model ANS over {named.name}, in any mode and by default with {usual}"
-        flags["negative_sampling"] = own.but(kind=flag_types.Choice((*SAMPLINGS, ANS.name)), help=told)
+        flags["negative_sampling"] = own.but(kind=Choice((*SAMPLINGS, ANS.name)), help=told)
         flags |= LossOptions.options()
     return flags
