@@ -15,8 +15,8 @@ from ans_fast.metrics import larger_is_better
 class History:
     """One entry an epoch in losses, dev (metrics by name), and seconds (train, evaluate).
 
-    main_metric: what decides. first_spread: the model's `spread` before training. total_seconds: of all
-    epochs, over interruptions.
+    main_metric: what decides. first_spread: the model's `spread` before training. total_seconds: of all epochs, over
+    interruptions.
     """
 
     main_metric: str

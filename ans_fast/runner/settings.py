@@ -69,7 +69,7 @@ class Data(Options):
     sep = Option(separator, "\t", "what separates the columns (default: a tab)")
 
 
-class Training(Options):
+class Epochs(Options):
     """How long and in which steps."""
 
     epoch = Option(natural, 200, "epochs at most")
@@ -111,7 +111,7 @@ class Weights(Options):
 IDLE = ("num_workers", "pin_memory", "buffer")  # ReChorus's flags that have nothing to do here
 
 
-class Settings(Start, Global, Data, Training, Steps, Ranking, ClickRanking, Weights):
+class Settings(Start, Global, Data, Epochs, Steps, Ranking, ClickRanking, Weights):
     """A run's settings: what all models and modes share as attributes, and these:
 
     flags: every flag's value by name. mode: the mode. model: the class that the flags choose; model_options: what they

@@ -7,13 +7,14 @@ from contextlib import nullcontext
 
 import torch
 
-from ans_fast import BipartiteGraph, distributed, ops
+from ans_fast import BipartiteGraph, distributed
 from ans_fast.data import Dataset
 from ans_fast.distributed import ALONE, Processes
 from ans_fast.errors import UserError
 from ans_fast.models.base import Recommender
 from ans_fast.nn.columns import in_columns
-from ans_fast.runner import summary
+from ans_fast.ops._backend import use_reference
+from ans_fast.ops._library import require_cuda_kernels
 from ans_fast.runner.settings import Settings
 from ans_fast.training.batches import Rows
 
@@ -24,9 +25,9 @@ def device_of(settings: Settings, group: Processes = ALONE) -> torch.device:
         os.environ["CUDA_VISIBLE_DEVICES"] = settings.gpu
     if settings.gpu == "" or not torch.cuda.is_available():
         return torch.device("cpu")
-    if not summary.use_reference():
+    if not use_reference():
         try:
-            ops._library.require_cuda_kernels()
+            require_cuda_kernels()
         except RuntimeError as error:
             raise UserError(f"{error}; or give --gpu ''") from None
     if group.local_rank >= torch.cuda.device_count():
