@@ -6,7 +6,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 export ANS_FAST_CUDA ?= 0
 
-.PHONY: demo test torch-headers torch-versions recbole wheel bench gpu-check attack sanitize clean
+.PHONY: demo test docs torch-headers torch-versions recbole wheel bench gpu-check attack sanitize clean
 
 demo: $(VENV)/.built
 	$(RUN) -m ans_fast.run
@@ -14,6 +14,11 @@ demo: $(VENV)/.built
 test: $(VENV)/.built
 	$(VENV)/bin/ruff check .
 	$(RUN) -m pytest
+
+# The pages of docs/ and an API reference made of docstrings, in build/docs/index.html. A warning is an error.
+docs: $(VENV)/.built
+	$(RUN) -m pip install -q --no-build-isolation -e ".[docs]"
+	$(RUN) -m sphinx -q -W --keep-going docs build/docs
 
 # The headers of every torch from 2.10 on, about 500 MB of downloads once; with them `make test` compiles against each.
 torch-headers: $(VENV)/.installed

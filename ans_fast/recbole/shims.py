@@ -21,7 +21,10 @@ import torch
 def apply() -> None:
     """Puts back what is missing. Raises ImportError without RecBole."""
     if importlib.util.find_spec("recbole") is None:
-        raise ImportError("ans_fast.recbole needs RecBole: pip install recbole==1.2.1")
+        raise ImportError(
+            'ans_fast.recbole needs RecBole: in the folder of ans_fast pip install ".[recbole]", '
+            "then pip install --no-deps recbole==1.2.1"
+        )
     _numpy()
     _scipy()
     _ray()

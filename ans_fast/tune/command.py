@@ -93,7 +93,7 @@ def _optuna() -> Any:
     try:
         import optuna
     except ImportError:
-        raise UserError("python -m ans_fast.tune needs Optuna: pip install 'ans_fast[tune]'") from None
+        raise UserError("python -m ans_fast.tune needs Optuna: pip install optuna") from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna
 

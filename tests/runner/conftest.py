@@ -23,8 +23,15 @@ N_USERS, N_ITEMS = 60, 50
 @pytest.fixture
 def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory beside `data` with the sets top (Top-k, with neg_items), all (without) and shown (labels)."""
+    write_sets(tmp_path / "data")
+    (tmp_path / "src").mkdir()
+    monkeypatch.chdir(tmp_path / "src")
+    return tmp_path
+
+
+def write_sets(data: Path) -> None:
+    """The sets top, all and shown in the folder `data`."""
     rng = np.random.default_rng(0)
-    data = tmp_path / "data"
     users = np.repeat(np.arange(1, N_USERS + 1), 12)
     order = np.argsort(
         rng.random((N_USERS, N_ITEMS)) + (np.arange(N_ITEMS) % 5 != np.arange(N_USERS)[:, None] % 5), axis=1
@@ -47,9 +54,6 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         rows = ["\t".join(map(str, row)) for row in zip(u, i, key, label, strict=True)]
         (data / "shown").mkdir(exist_ok=True)
         (data / "shown" / f"{split}.csv").write_text("\n".join(["user_id\titem_id\ttime\tlabel", *rows, ""]))
-    (tmp_path / "src").mkdir()
-    monkeypatch.chdir(tmp_path / "src")
-    return tmp_path
 
 
 def write(path: Path, header: str, users: np.ndarray, items: np.ndarray, *extra: list[str]) -> None:
