@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING
 
-from ans_fast.errors import UserError
+from ans_fast.packages import optional
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -13,10 +13,7 @@ if TYPE_CHECKING:
 
 def require_matplotlib() -> None:
     """Raises UserError unless matplotlib is installed."""
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError:
-        raise UserError("--plot needs matplotlib: pip install matplotlib") from None
+    optional("matplotlib", "--plot")
 
 
 def new_figure(width: float, height: float) -> Figure:

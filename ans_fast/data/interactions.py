@@ -14,6 +14,7 @@ from ans_fast.data.own_table import Columns, clicks_of, read_own
 from ans_fast.data.prepare import rules, splits
 from ans_fast.errors import UserError
 from ans_fast.graph import BipartiteGraph
+from ans_fast.packages import optional
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -92,10 +93,9 @@ class Interactions:
         min_label: float = 1,
     ) -> Interactions:
         """As `from_dataframe`, from a Parquet file. Needs pyarrow."""
+        optional("pyarrow", "from_parquet")
         try:
             frame = pd.read_parquet(path, engine="pyarrow")
-        except ImportError:
-            raise UserError("from_parquet needs pyarrow: pip install pyarrow") from None
         except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
             raise UserError(f"cannot read {path}: {str(error).splitlines()[0]}") from None
         return cls.from_dataframe(frame, user, item, time, label, min_label)

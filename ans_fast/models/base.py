@@ -14,8 +14,10 @@ from ans_fast.flag_types import draws, natural
 from ans_fast.models import storage
 from ans_fast.models.clicks import Clicks, opened
 from ans_fast.models.evaluation import evaluate
+from ans_fast.models.export import export
 from ans_fast.models.modes import MODES
 from ans_fast.models.ranking import recommend, spread
+from ans_fast.models.vectors import embeddings, similar_items, similar_users
 from ans_fast.nn.node_table import name_tables
 from ans_fast.options import Option, Options
 from ans_fast.sampling.uniform import Uniform
@@ -109,6 +111,11 @@ class Recommender(Options, nn.Module):
         """
         raise NotImplementedError
 
+    def vectors(self) -> tuple[Tensor, Tensor]:
+        """The vectors of users [n_users, K] and items [n_items, K] whose products are the scores, without gradients.
+        Raises UserError where scores are anything else."""
+        raise UserError(f"{self.name} has no vectors of users and items whose products are its scores")
+
     @property
     def seed_count(self) -> int:
         """How many seeds a loss takes: one, by which negatives are drawn, unless rows are labelled."""
@@ -151,5 +158,6 @@ class Recommender(Options, nn.Module):
     # --- what their rooms define: a model is the first argument of each ---
 
     fit, recommend, evaluate, spread = fit, recommend, evaluate, spread
+    embeddings, similar_items, similar_users, export = embeddings, similar_items, similar_users, export
     save, content, load_weights = storage.save, storage.content, storage.load_weights
     load = classmethod(storage.load_as)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ans_fast.errors import UserError
 from ans_fast.models.base import Recommender
-from ans_fast.models.vectors import embeddings, similar_items, similar_users
 from ans_fast.nn.columns import Columns
 from ans_fast.nn.gather import products, products_with_first, rows_at
 from ans_fast.sparse import products_at
@@ -38,6 +38,11 @@ class DotProduct(Recommender):
         """The vectors of users [n_users, K] and items [n_items, K]."""
         return self.nodes().detach().split([self.graph.n_users, self.graph.n_items])
 
+    def vectors(self) -> tuple[Tensor, Tensor]:
+        if self.columns is not None:
+            raise UserError(f"the vectors of this {self.name} lie in several processes: save it, and load it in one")
+        return self.precompute()
+
     @torch.no_grad()
     def score(self, state: tuple[Tensor, Tensor], query: Query) -> Tensor:
         users, items = state
@@ -53,8 +58,6 @@ class DotProduct(Recommender):
         # one gather from one table: its backward pass fills one gradient of the table's size, not two
         ids = torch.cat([users, items.flatten() + self.graph.n_users])
         return products_with_first(self.rows(ids), *items.shape)
-
-    embeddings, similar_items, similar_users = embeddings, similar_items, similar_users
 
 
 def pair_scores(users: Tensor, items: Tensor, candidates: Tensor) -> Tensor:

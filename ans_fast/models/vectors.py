@@ -13,17 +13,17 @@ from ans_fast.errors import UserError
 from ans_fast.models.ranking import USERS_AT_ONCE, number
 
 if TYPE_CHECKING:
-    from ans_fast.models.dot_product import DotProduct
+    from ans_fast.models.base import Recommender
 
 
-def embeddings(model: DotProduct) -> tuple[np.ndarray, np.ndarray]:
+def embeddings(model: Recommender) -> tuple[np.ndarray, np.ndarray]:
     """Vectors float32 of users [n_users, K] and items [n_items, K], in the order of their numbers, which is that of
     user_ids and item_ids. A user's product with an item is its score."""
-    users, items = _whole(model)
+    users, items = model.vectors()
     return users.float().cpu().numpy().copy(), items.float().cpu().numpy().copy()
 
 
-def similar_items(model: DotProduct, items: Any, k: int = 10) -> tuple[np.ndarray, np.ndarray]:
+def similar_items(model: Recommender, items: Any, k: int = 10) -> tuple[np.ndarray, np.ndarray]:
     """The k other items whose vectors have the largest cosines with each item's.
 
     Args:
@@ -36,21 +36,15 @@ def similar_items(model: DotProduct, items: Any, k: int = 10) -> tuple[np.ndarra
         UserError: an id is unknown, or there are not k others.
     """
     numbers = number(model, "item", items)
-    found, cosines = _nearest(_whole(model)[1], numbers, k, model.first_item)
+    found, cosines = _nearest(model.vectors()[1], numbers, k, model.first_item)
     return found if model.item_ids is None else model.item_ids[found], cosines
 
 
-def similar_users(model: DotProduct, users: Any, k: int = 10) -> tuple[np.ndarray, np.ndarray]:
+def similar_users(model: Recommender, users: Any, k: int = 10) -> tuple[np.ndarray, np.ndarray]:
     """As `similar_items`, of users."""
     numbers = number(model, "user", users)
-    found, cosines = _nearest(_whole(model)[0], numbers, k)
+    found, cosines = _nearest(model.vectors()[0], numbers, k)
     return found if model.user_ids is None else model.user_ids[found], cosines
-
-
-def _whole(model: DotProduct) -> tuple[Tensor, Tensor]:
-    if model.columns is not None:
-        raise UserError(f"the vectors of this {model.name} lie in several processes: save it, and load it in one")
-    return model.precompute()
 
 
 @torch.no_grad()

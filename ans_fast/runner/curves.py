@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import io
 import secrets
 import socket
@@ -11,6 +10,13 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ans_fast.errors import UserError, reason
+from ans_fast.packages import optional
+
+_MODULES = (
+    "tensorboard.compat.proto.event_pb2",
+    "tensorboard.summary.writer.record_writer",
+    "torch.utils.tensorboard.summary",
+)
 
 Results = dict[str, dict[str, float]]
 
@@ -27,12 +33,7 @@ class Curves:
         self.folder = folder
         self.file: BinaryIO | None = None
         if folder:
-            try:
-                self.events = importlib.import_module("tensorboard.compat.proto.event_pb2")
-                self.records = importlib.import_module("tensorboard.summary.writer.record_writer")
-                self.summary = importlib.import_module("torch.utils.tensorboard.summary")
-            except ImportError:
-                raise UserError("--tensorboard needs tensorboard: pip install tensorboard") from None
+            self.events, self.records, self.summary = (optional(module, "--tensorboard") for module in _MODULES)
 
     def add(self, epoch: int, loss: float, results: Results) -> None:
         """A point of every curve: the loss and each split's metrics by name."""

@@ -19,6 +19,7 @@ from ans_fast.data import Dataset, load
 from ans_fast.errors import UserError
 from ans_fast.files import write_atomically
 from ans_fast.flag_types import path, positive_int, words
+from ans_fast.packages import optional
 from ans_fast.runner import arguments
 from ans_fast.runner.settings import Settings
 from ans_fast.tune.space import Range, command_line, space_of
@@ -90,10 +91,7 @@ def tune(argv: Sequence[str]) -> int:
 
 
 def _optuna() -> Any:
-    try:
-        import optuna
-    except ImportError:
-        raise UserError("python -m ans_fast.tune needs Optuna: pip install optuna") from None
+    optuna = optional("optuna", "python -m ans_fast.tune")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna
 

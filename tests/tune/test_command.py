@@ -97,4 +97,4 @@ def test_trials_without_a_result_are_told(capsys):
 def test_a_search_needs_optuna(monkeypatch, capsys):
     monkeypatch.setitem(__import__("sys").modules, "optuna", None)
     assert main(FLAGS) == 2
-    assert capsys.readouterr().err == "error: python -m ans_fast.tune needs Optuna: pip install optuna\n"
+    assert capsys.readouterr().err == "error: python -m ans_fast.tune needs optuna: pip install optuna\n"
