@@ -21,10 +21,10 @@ NAMES = ["ANS", "AutoCF", "BPRMF", "LightGCN"]
 def clicks(number: bool = False) -> Interactions:
     """Sixteen users, of whom the first has no clicks in the first part, and twelve items."""
     pairs = [(u, i, 10 * u) for u in range(1, 16) for i in range(12) if (u * 5 + i * 7) % 3]
-    frame = pd.DataFrame([*pairs, (0, 0, 999), (1, 0, 998)], columns=["user", "item", "time"])
+    frame = pd.DataFrame([*pairs, (3, 0, 998), (0, 0, 999)], columns=["user", "item", "time"])
     if not number:
         frame = frame.assign(user="user " + frame.user.astype(str), item="ü" + frame.item.astype(str))
-    train, _, _ = Interactions.from_dataframe(frame, time="time").split("time", dev=0.02, test=0.01)
+    train, _, _ = Interactions.from_dataframe(frame, time="time").split("time", dev=0.008, test=0.008)
     assert (train.graph.degrees[:16] == 0).sum() == 1
     return train
 
