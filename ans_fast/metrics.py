@@ -120,24 +120,34 @@ def list_metrics(hits: Tensor, n_pos: Tensor, metrics: Iterable[str], ks: Iterab
     return results
 
 
-def hits_among(others: Tensor, positives: Tensor, lists: Tensor) -> Tensor:
-    """bool [L, K]: whether a positive is at each of the first K places of L ranked lists.
+def hits_among_all(scores: Tensor, at: tuple[Tensor, Tensor], k: int) -> Tensor:
+    """bool [L, K], K = min(k, n): whether a positive is at each of the first K places of lists ranked by scores [L, n].
+
+    At one score positives stand behind all else. NaN never ranks on top: a positive that has it is not found, and
+    another item that has it stands before all positives.
 
     Args:
-        others: [L, K], the K best scores in each list of what is not positive, in any order; all scores if K is more.
-        positives: [P], scores of the positives; those at -inf are no candidates.
-        lists: int64 [P], ascending, which list each is in.
+        scores: -inf for what is no candidate; written into. at: row and column of each positive, int64 [P], rows
+            ascending.
     """
-    scores = positives.masked_fill(positives.isnan(), -torch.inf)
-    best_first = scores.argsort(descending=True, stable=True)
-    scores = scores[best_first[lists[best_first].argsort(stable=True)]]  # best first in each list
+    lists, positives = at[0], scores[at]
+    positives = positives.masked_fill(positives.isnan(), -torch.inf)
+    set_never(scores, at)
+    others = scores.topk(min(k, scores.shape[1]), dim=1).values  # NaN first
+    best_first = positives.argsort(descending=True, stable=True)
+    positives = positives[best_first[lists[best_first].argsort(stable=True)]]  # best first in each list
     n_lists, n_places = others.shape
     begins = torch.searchsorted(lists, torch.arange(n_lists, device=lists.device))
     better = torch.arange(len(lists), device=lists.device) - begins[lists]
-    place = better + (~(others[lists] < scores[:, None])).sum(1)  # from 0
-    place = place.masked_fill(scores == -torch.inf, n_places).clamp(max=n_places)
+    place = better + (~(others[lists] < positives[:, None])).sum(1)  # from 0
+    place = place.masked_fill(positives == -torch.inf, n_places).clamp(max=n_places)
     hits = torch.zeros(n_lists, n_places + 1, dtype=torch.bool, device=lists.device)
     return hits.index_put_((lists, place), hits.new_ones(()))[:, :n_places]
+
+
+def set_never(scores: Tensor, at: tuple[Tensor, Tensor]) -> None:
+    """Sets scores [B, n] at rows and columns int64 [C] to -inf, by a number that lies where they do."""
+    scores.index_put_(at, scores.new_full((), -torch.inf))
 
 
 def _hits_in_order(scores: Tensor, n_pos: Tensor, n_neg: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from ans_fast import metrics as m
 from ans_fast.errors import UserError
 from ans_fast.graph import BipartiteGraph
-from ans_fast.models.ranking import best, number
+from ans_fast.models.ranking import number, scores_of_all
 
 if TYPE_CHECKING:
     from ans_fast.data.interactions import Interactions
@@ -24,7 +24,8 @@ def evaluate(
 ) -> dict[str, float]:
     """The means over the users of `clicks`, whose items together are to be found among all that the user has not
     clicked in training, as LightGCN's code and RecBole rank them. Users without clicks in training count: popularity
-    ranks for them.
+    ranks for them. Ties and NaN count against the items to find: see `metrics.hits_among_all`, which ranks for the
+    command line too.
 
     Args:
         clicks: a later part of what the model learned from, with its ids, or a graph if it was made from one.
@@ -44,10 +45,9 @@ def evaluate(
     users = truth.degrees[: truth.n_users].nonzero()[:, 0]
     if not len(users):
         raise UserError("evaluate needs clicks to find, and there are none")
-    found, _ = best(model, users, min(max(k for _, k in cuts.values()), graph.n_items))
-    row, item = truth.clicks_of(users)
-    places = torch.arange(len(users), device=model.device)[:, None] * graph.n_items + found
-    hits = torch.isin(places, row * graph.n_items + item) & (found >= 0)
+    largest = max(k for _, k in cuts.values())
+    parts = scores_of_all(model, users)
+    hits = torch.cat([m.hits_among_all(scores, truth.clicks_of(part), largest) for part, scores in parts])
     sizes = truth.degrees[users]
     return {cut: m.list_metrics(hits, sizes, [name], [k])[f"{name}@{k}"] for cut, (name, k) in cuts.items()}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ans_fast.errors import UserError
+from ans_fast.metrics import set_never
 from ans_fast.training.batches import Query
 
 if TYPE_CHECKING:
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
 USERS_AT_ONCE = 1024
 
 
-@torch.no_grad()
 def recommend(
     model: Recommender,
     users: Any,
@@ -44,33 +45,63 @@ def recommend(
     Raises:
         UserError: an id is unknown, or k is out of range.
     """
-    numbers = number(model, "user", users)
+    check_k(model, k)
+    numbers, barred = number(model, "user", users), barred_items(model, items, exclude)
+    say_who_is_cold(model.graph.degrees[numbers] == 0)
+    parts = scores_of_all(model, numbers, barred, exclude_seen)
+    return best(model, (scores for _, scores in parts), k)
+
+
+@torch.no_grad()
+def scores_of_all(
+    model: Recommender, users: Tensor, barred: Tensor | None = None, exclude_seen: bool = True
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The users int64 [U] in parts, with the scores of all items [B, n_items], -inf for what they are not to get.
+    barred: bool [n_items], what nobody gets."""
+    state = model.precompute()
+    for part in users.split(USERS_AT_ONCE):
+        seen = model.graph.clicks_of(part) if exclude_seen else None
+        cold = model.graph.degrees[part] == 0
+        yield part, candidates(model, model.score(state, Query(part)), cold, barred, seen)
+
+
+def candidates(
+    model: Recommender, scores: Tensor, cold: Tensor, barred: Tensor | None, seen: tuple[Tensor, Tensor] | None
+) -> Tensor:
+    """The scores [B, n_items], written into: popularity for users that are cold, bool [B], and -inf for padding, for
+    what is barred and at rows and items int64 [C] that were seen."""
+    scores[cold] = model.graph.degrees[model.graph.n_users :].to(scores.dtype)
+    scores[:, : model.first_item] = -torch.inf
+    if barred is not None:
+        scores.masked_fill_(barred, -torch.inf)
+    if seen is not None:
+        set_never(scores, seen)
+    return scores
+
+
+def best(model: Recommender, parts: Iterable[Tensor], k: int) -> tuple[np.ndarray, np.ndarray]:
+    """What `recommend` returns, of parts of the users' scores [B, n_items]. An item of score NaN is none."""
+    tops = [scores.masked_fill_(scores.isnan(), -torch.inf).topk(k, dim=1) for scores in parts]
+    scores, found = (torch.cat(tensors) for tensors in zip(*tops, strict=True))
+    found, scores = found.masked_fill(scores == -torch.inf, -1).cpu().numpy(), scores.float().cpu().numpy()
+    return found if model.item_ids is None else model.item_ids[found], scores
+
+
+def check_k(model: Recommender, k: int) -> None:
+    """Raises UserError unless there can be k items."""
     if not 1 <= k <= model.graph.n_items:
         raise UserError(f"k must be in [1, {model.graph.n_items}], got {k}")
+
+
+def barred_items(model: Recommender, items: Any, exclude: Any) -> Tensor:
+    """What nobody gets where `items` are to choose from, or all, but `exclude`: bool [n_items]. Raises UserError for
+    unknown ids."""
     barred = torch.full((model.graph.n_items,), items is not None, device=model.device)
     if items is not None:
         barred[number(model, "item", items)] = False
     if exclude is not None:
         barred[number(model, "item", exclude)] = True
-    barred[: model.first_item] = True
-    _say_who_is_cold(model, numbers)
-    found, scores = best(model, numbers, k, barred, exclude_seen)
-    found, scores = found.cpu().numpy(), scores.float().cpu().numpy()
-    return found if model.item_ids is None else model.item_ids[found], scores
-
-
-@torch.no_grad()
-def best(
-    model: Recommender, users: Tensor, k: int, barred: Tensor | None = None, exclude_seen: bool = True
-) -> tuple[Tensor, Tensor]:
-    """As `recommend` of users' numbers int64 [U]: items int64 [U, k], -1 at the end where there are fewer, and scores.
-    barred: bool [n_items], what nobody gets; None: nothing but padding."""
-    if barred is None:
-        barred = torch.arange(model.graph.n_items, device=model.device) < model.first_item
-    state = model.precompute()
-    parts = [_best(model, state, part, k, barred, exclude_seen) for part in users.split(USERS_AT_ONCE)]
-    scores, found = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
-    return found.masked_fill(scores == -torch.inf, -1), scores
+    return barred
 
 
 def number(model: Recommender, who: str, ids: Any) -> Tensor:
@@ -84,22 +115,10 @@ def number(model: Recommender, who: str, ids: Any) -> Tensor:
     return numbers
 
 
-def _say_who_is_cold(model: Recommender, users: Tensor) -> None:
-    n_cold = int((model.graph.degrees[users] == 0).sum())
-    if n_cold:
-        warnings.warn(f"{n_cold} of {len(users)} users have no clicks: they get what was clicked most", stacklevel=4)
-
-
-def _best(
-    model: Recommender, state: Any, users: Tensor, k: int, barred: Tensor, exclude_seen: bool
-) -> tuple[Tensor, Tensor]:
-    scores = model.score(state, Query(users))
-    popularity = model.graph.degrees[model.graph.n_users :].to(scores.dtype)
-    scores[model.graph.degrees[users] == 0] = popularity
-    scores.masked_fill_(barred, -torch.inf)
-    if exclude_seen:
-        scores[model.graph.clicks_of(users)] = -torch.inf
-    return tuple(scores.topk(k, dim=1))
+def say_who_is_cold(cold: Tensor) -> None:
+    """Warns of users, bool [U], of whom no clicks are known."""
+    if n_cold := int(cold.sum()):
+        warnings.warn(f"{n_cold} of {len(cold)} users have no clicks: they get what was clicked most", stacklevel=3)
 
 
 @torch.no_grad()

@@ -123,7 +123,7 @@ class AllItemsEvaluator(Evaluator):
     def mask(self, scores: Tensor, batch: Rows, n_clicked: int) -> None:
         """Sets scores of what is no candidate to -inf. n_clicked: see count_clicks."""
         scores[:, : self.model.first_item].fill_(-torch.inf)
-        set_never(scores, self.clicked.clicks_of(batch.users, n_clicked))
+        m.set_never(scores, self.clicked.clicks_of(batch.users, n_clicked))
 
     def best(self, state: Any, k: int) -> Iterator[tuple[Tensor, Tensor]]:
         """As CandidatesEvaluator.best; places beyond the candidates have the score -inf."""
@@ -178,11 +178,7 @@ class UserEvaluator(AllItemsEvaluator):
     def evaluate(self, state: Any, metrics: Sequence[str], ks: Sequence[int]) -> dict[str, float]:
         hits = []
         for (batch, scores), n_positives in zip(self.batches_of_scores(state), self.n_positives, strict=True):
-            at = self.positives.clicks_of(batch.users, n_positives)
-            positives = scores[at]
-            set_never(scores, at)
-            others = scores.topk(min(max(ks), scores.shape[1]), dim=1).values
-            hits.append(m.hits_among(others, positives, at[0]))
+            hits.append(m.hits_among_all(scores, self.positives.clicks_of(batch.users, n_positives), max(ks)))
         return m.list_metrics(self.whole(torch.cat(hits)), self.positives.degrees[self.rows.users], metrics, ks)
 
 
@@ -202,8 +198,3 @@ class ClickEvaluator(Evaluator):
 
     def evaluate(self, state: Any, metrics: Sequence[str], ks: Sequence[int]) -> dict[str, float]:
         return m.click_metrics(self.scores(state), self.rows.labels, metrics)
-
-
-def set_never(scores: Tensor, at: tuple[Tensor, Tensor]) -> None:
-    """Sets scores [B, n] at rows and columns int64 [C] to -inf, by a number that lies where they do."""
-    scores.index_put_(at, scores.new_full((), -torch.inf))

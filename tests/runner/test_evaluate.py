@@ -81,6 +81,24 @@ def test_ties_and_nan_count_against_the_items_to_find():
     assert found == {"RECALL@1": 0.0, "RECALL@2": 1 / 3, "RECALL@100": 1 / 3}
 
 
+def test_models_evaluate_themselves_by_the_same_rule():
+    """Ties, NaN and what was clicked before, as --rank_by user has them."""
+    rng = np.random.default_rng(0)
+    table = rng.integers(0, 3, (20, N_ITEMS)).astype(float)
+    table[rng.random(table.shape) < 0.1] = math.nan
+    table[rng.random(table.shape) < 0.1] = -math.inf
+    pairs = [(user, item) for user in range(20) for item in rng.permutation(N_ITEMS - 1)[:5] + 1]
+    train, dev = pairs[::2], pairs[1::2]
+    made = evaluator(table.tolist(), train, dev, dev, of="dev")
+    ours = made.model.evaluate(BipartiteGraph(*np.array(dev).T, 20, N_ITEMS), ["Recall@3", "NDCG@3", "MRR@20"])
+    theirs = made.evaluate(made.model.precompute(), ["RECALL", "NDCG", "MRR"], [3, 20])
+    assert ours == {"Recall@3": theirs["RECALL@3"], "NDCG@3": theirs["NDCG@3"], "MRR@20": theirs["MRR@20"]}
+    assert 0 < ours["Recall@3"] < 1
+    items, scores = made.model.recommend(range(20), k=N_ITEMS)
+    assert not np.isnan(scores).any()
+    assert all(math.isfinite(table[user, item]) for user in range(20) for item in items[user] if item >= 0)
+
+
 def test_each_split_leaves_out_the_clicks_before_it():
     given = (DESCENDING, [(1, 1)], [(1, 3)], [(1, 2), (1, 4)])
     assert metrics(*given, of="dev") == {"RECALL@1": 0, "NDCG@1": 0, "RECALL@2": 1, "NDCG@2": 1 / math.log2(3)}
