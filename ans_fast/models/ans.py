@@ -110,9 +110,16 @@ class ANS(LossOptions, DotProduct):
 
     def nodes(self) -> Tensor:
         """The vectors that rank: all hops of a node side by side [N, H · D], or only the first, [N, D], with "ego"."""
-        if self.predict_with == "ego":
-            return self.table.weight
-        return widened(self._hops()).flatten(1)
+        return self.table.weight if self.predict_with == "ego" else self.pooled(self._hops())
+
+    def pooled(self, hops: Tensor) -> Tensor:
+        return widened(hops[:, 0] if self.predict_with == "ego" else hops.flatten(1))
+
+    @torch.no_grad()
+    def item_hops(self) -> Tensor:
+        if not self.base.folds_in:
+            raise UserError(f"{self.name} over {self.base_model} has no vectors for users that training did not see")
+        return self._hops()[self.graph.n_users :].detach()
 
     @classmethod
     def by_columns(cls, base_model: str = "LightGCN", **options: Any) -> bool:

@@ -16,6 +16,7 @@ from ans_fast.models.clicks import Clicks, opened
 from ans_fast.models.evaluation import evaluate
 from ans_fast.models.export import export
 from ans_fast.models.modes import MODES
+from ans_fast.models.new_users import recommend_new
 from ans_fast.models.ranking import recommend, spread
 from ans_fast.models.vectors import embeddings, similar_items, similar_users
 from ans_fast.nn.node_table import name_tables
@@ -116,6 +117,15 @@ class Recommender(Options, nn.Module):
         Raises UserError where scores are anything else."""
         raise UserError(f"{self.name} has no vectors of users and items whose products are its scores")
 
+    def item_hops(self) -> Tensor:
+        """The hops [n_items, H, D] of the items, of which `recommend_new` makes those of new users. Raises UserError
+        where a model's users are made of anything else."""
+        raise UserError(f"{self.name} has no vectors for users that training did not see")
+
+    def pooled(self, hops: Tensor) -> Tensor:
+        """The vectors [R, K] that rank, of hops [R, H, D]: for models that have `item_hops`."""
+        raise NotImplementedError
+
     @property
     def seed_count(self) -> int:
         """How many seeds a loss takes: one, by which negatives are drawn, unless rows are labelled."""
@@ -157,7 +167,8 @@ class Recommender(Options, nn.Module):
 
     # --- what their rooms define: a model is the first argument of each ---
 
-    fit, recommend, evaluate, spread = fit, recommend, evaluate, spread
+    fit, evaluate, spread = fit, evaluate, spread
+    recommend, recommend_new = recommend, recommend_new
     embeddings, similar_items, similar_users, export = embeddings, similar_items, similar_users, export
     save, content, load_weights = storage.save, storage.content, storage.load_weights
     load = classmethod(storage.load_as)

@@ -22,7 +22,7 @@ from ans_fast.models.shared_options import EMB_SIZE, PRECISION
 from ans_fast.nn.columns import Columns
 from ans_fast.nn.contrast import alignment_and_uniformity, top_k_weights
 from ans_fast.nn.encoders import Encoder
-from ans_fast.nn.gather import products, rows_at
+from ans_fast.nn.gather import products, rows_at, widened
 from ans_fast.nn.hops import Hops, hops_of
 from ans_fast.nn.node_table import NodeTable
 from ans_fast.nn.thresholds import Thresholds
@@ -127,6 +127,13 @@ class Encoded(Contrastive):
     def _means(self, nodes: Tensor) -> Tensor:
         """The same with the vectors that rank as their one hop [R, 1, D]."""
         return self.encoder.mean(self.table.weight, self.graph, nodes)[:, None]
+
+    @torch.no_grad()
+    def item_hops(self) -> Tensor:
+        return self.hops()[self.graph.n_users :].detach()
+
+    def pooled(self, hops: Tensor) -> Tensor:
+        return self.ranked(widened(hops).mean(1))
 
     def nodes(self) -> Tensor:
         return self.ranked(self.encoder.mean(self.table.weight, self.graph))

@@ -27,11 +27,13 @@ class Encoder(nn.Module):
         precisions: those of PRECISIONS that it has.
         captures: as in Recommender.
         by_columns: whether it acts on every column of the table alone.
+        folds_in: whether a user's hops are sums of its items', as `fold_in` takes them to be.
     """
 
     precisions: ClassVar[tuple[str, ...]] = tuple(PRECISIONS)
     captures: ClassVar[bool] = True
     by_columns: ClassVar[bool] = False
+    folds_in: ClassVar[bool] = False
 
     def __init__(self, n_layers: int, emb_size: int, precision: str = "float32"):
         super().__init__()
@@ -61,7 +63,7 @@ class Encoder(nn.Module):
 class LightGCNEncoder(Encoder):
     """ "LightGCN" (He et al., SIGIR 2020): the embedding and its n_layers propagated ones."""
 
-    by_columns = True
+    by_columns = folds_in = True
 
     def forward(self, table: Tensor, graph: BipartiteGraph, nodes: Tensor | None = None) -> Tensor:
         return ops.propagate(self.stored(table), graph, self.n_layers, nodes)
@@ -73,7 +75,7 @@ class LightGCNEncoder(Encoder):
 class BPRMFEncoder(Encoder):
     """Matrix factorisation ("BPR", Rendle et al., UAI 2009): the embedding alone."""
 
-    by_columns = True
+    by_columns = folds_in = True
 
     def forward(self, table: Tensor, graph: BipartiteGraph, nodes: Tensor | None = None) -> Tensor:
         return self.stored(table if nodes is None else table.index_select(0, nodes))[:, None]
