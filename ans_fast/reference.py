@@ -25,13 +25,15 @@ NOISE_STREAM, SAMPLING_STREAM = 0, 1
 
 
 class AnsTerms(NamedTuple):
-    """The result of `ans_terms`: four scalars and the hardest negative of each (pair, hop)."""
+    """The result of `ans_terms`: four scalars, the hardest negative of each (pair, hop), and by how much a pair's own
+    score is above that of its hardest negatives."""
 
     bpr: Tensor
     sns: Tensor
     distance: Tensor
     orthogonality: Tensor
     selected: Tensor  # int64 [B, H]
+    differences: Tensor  # [B]
 
 
 # --- Propagation -----------------------------------------------------------------------------------------------------
@@ -248,12 +250,14 @@ def ans_terms(
     # The terms. Every pair weighs the same, however many negatives it has.
     pairs = max(n_pairs, 1)
     each = present.to(u.dtype) / (counts[:, None] * pairs)  # [B, M]: mean over a pair's own negatives, then over pairs
-    bpr = -torch.log(1e-10 + torch.sigmoid((u * p).sum((1, 2, 3)) - (u * augmented).sum((1, 2, 3)))).sum() / pairs
+    differences = (u * p).sum((1, 2, 3)) - (u * augmented).sum((1, 2, 3))
+    bpr = -torch.log(1e-10 + torch.sigmoid(differences)).sum() / pairs
     contrast = ((u * easy).sum(-1) - (u * hard).sum(-1)).masked_fill(~present[:, :, None], -torch.inf)
     sns = torch.logsumexp(torch.cat([torch.zeros_like(contrast[:, :1]), contrast], 1), 1).sum() / (pairs * n_hops)
     distance = torch.linalg.vector_norm(hard - hard_positive + 1e-6, dim=-1)  # [B, M, H]
     orthogonality = torch.linalg.vector_norm(easy_positive * easy, dim=-1)
-    return AnsTerms(bpr, sns, (each * distance.mean(-1)).sum(), (each * orthogonality.sum(-1)).sum(), selected)
+    means = (each * distance.mean(-1)).sum(), (each * orthogonality.sum(-1)).sum()
+    return AnsTerms(bpr, sns, *means, selected, differences)
 
 
 def _margin(x: Tensor) -> Tensor:

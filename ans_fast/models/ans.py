@@ -7,13 +7,15 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ans_fast import ops
 from ans_fast.errors import UserError
 from ans_fast.flag_types import Choice, non_negative, switch
 from ans_fast.models.clicks import Clicks
-from ans_fast.models.dot_product import DotProduct
+from ans_fast.models.contrastive import SHARED, Contrastive
+from ans_fast.models.losses import VECTOR_LOSSES
 from ans_fast.models.modes import Pairs
 from ans_fast.models.shared_options import EMB_SIZE, N_LAYERS, PRECISION
 from ans_fast.nn.columns import Columns
@@ -41,7 +43,7 @@ class LossOptions(Options):
     )
 
 
-class ANS(LossOptions, DotProduct):
+class ANS(LossOptions, Contrastive):
     """ "Augmented Negative Sampling for Collaborative Filtering" (Zhao et al., RecSys 2023, arXiv 2308.05972).
 
     A node has n_layers + 1 vectors, its embedding and the propagated ones, and a user's score for an item is the sum of
@@ -49,6 +51,10 @@ class ANS(LossOptions, DotProduct):
     augmented with noise, and the hardest augmented negative of a pair and hop goes into BPR (`ops.ans_terms`):
 
         loss_ANS = bpr + gamma (sns + distance + orthogonality) + reg_weight reg
+
+    With loss_n SSM or BSL (`Contrastive`), in TopK mode, that loss stands in bpr's place. The hops of a node have the
+    length 1 together, so that a user's score for an item is a cosine, and each click has one more negative than its
+    batch has for all: the augmented one, hop by hop the hardest of the pair's own num_neg.
 
     What a mode adds, over the same vectors:
 
@@ -75,7 +81,7 @@ class ANS(LossOptions, DotProduct):
         require_pow: square these norms, and halve.
         predict_with: "hops" scores as training does; "ego" uses the unpropagated embeddings, as the paper's published
             code does when it ranks all items.
-        options: see Recommender.
+        options: see Contrastive.
     """
 
     name = "ANS"
@@ -87,7 +93,7 @@ class ANS(LossOptions, DotProduct):
     n_layers = N_LAYERS
     base_model = Option(Choice(tuple(ENCODERS)), "LightGCN", "what makes the vectors", names_runs=True)
     precision = PRECISION
-    num_neg = DotProduct.num_neg.but(default=DEFAULTS["num_neg"])
+    num_neg = Contrastive.num_neg.but(default=DEFAULTS["num_neg"])
 
     def __init__(self, graph: Clicks, **options: Any):
         super().__init__(graph, **options)
@@ -110,10 +116,10 @@ class ANS(LossOptions, DotProduct):
 
     def nodes(self) -> Tensor:
         """The vectors that rank: all hops of a node side by side [N, H · D], or only the first, [N, D], with "ego"."""
-        return self.table.weight if self.predict_with == "ego" else self.pooled(self._hops())
+        return self.ranked(self.table.weight) if self.predict_with == "ego" else self.pooled(self._hops())
 
     def pooled(self, hops: Tensor) -> Tensor:
-        return widened(hops[:, 0] if self.predict_with == "ego" else hops.flatten(1))
+        return self.ranked(widened(hops[:, 0] if self.predict_with == "ego" else hops.flatten(1)))
 
     @torch.no_grad()
     def item_hops(self) -> Tensor:
@@ -122,9 +128,9 @@ class ANS(LossOptions, DotProduct):
         return self._hops()[self.graph.n_users :].detach()
 
     @classmethod
-    def by_columns(cls, base_model: str = "LightGCN", **options: Any) -> bool:
-        """Where the base acts on every column alone."""
-        return ENCODERS[base_model].by_columns
+    def by_columns(cls, base_model: str = "LightGCN", loss_n: str | None = None, **options: Any) -> bool:
+        """Where the base acts on every column alone; lengths are those of whole rows."""
+        return ENCODERS[base_model].by_columns and loss_n not in VECTOR_LOSSES
 
     @property
     def columns(self) -> Columns | None:
@@ -134,10 +140,16 @@ class ANS(LossOptions, DotProduct):
         """The hops [R, H, D] of nodes int64 [R]; None: of all."""
         return self.base(self.table.weight, self.graph, nodes)
 
+    def _unit_hops(self, nodes: Tensor) -> Tensor:
+        """The same of length 1, all hops of a node together."""
+        hops = self._hops(nodes)
+        return F.normalize(widened(hops).flatten(1), dim=1).view(hops.shape).to(hops.dtype)
+
     @property
     def seed_count(self) -> int:
-        """The last one is that of the noise; negatives are drawn by the first, where they are drawn."""
-        return 1 if self.mode.listed else 2
+        """The last one is that of the noise; negatives are drawn by the first and shared ones by the second, where they
+        are drawn."""
+        return (1 if self.mode.listed else 2) + (self.n_shared > 0)
 
     @property
     def captures(self) -> bool:
@@ -146,7 +158,7 @@ class ANS(LossOptions, DotProduct):
 
     @property
     def unshared(self) -> str:
-        return f"reg_weight {self.reg_weight} weighs norms of whole batches" if self.reg_weight else ""
+        return f"reg_weight {self.reg_weight} weighs norms of whole batches" if self.reg_weight else super().unshared
 
     def begin_epoch(self) -> None:
         self.base.begin_epoch()
@@ -155,12 +167,16 @@ class ANS(LossOptions, DotProduct):
         """In CTR mode too: for the rows that are not clicked they are not looked at."""
         if self.mode.listed:
             return batch
+        if self.n_shared:
+            batch = replace(batch, context=self.draw_shared(batch, seeds[1]))
         return replace(batch, neg_items=self.draw_negatives(batch.users, seeds[0]))
 
     def loss(self, batch: Rows, seeds: Sequence[Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         pairs, share = self.mode.pairs(batch), self.mode.share_of_pairs(batch)
-        hops = hops_of(self.table, self._hops, self.graph, batch.users, batch.items, pairs.neg_items)
-        loss, parts = self._pair_loss(hops, pairs, seeds[-1], share.first)
+        shared = [batch.context[SHARED][0]] if self.n_shared else []
+        encode = self._unit_hops if self.contrasts else self._hops
+        hops = hops_of(self.table, encode, self.graph, batch.users, batch.items, pairs.neg_items, *shared)
+        loss, parts = self._pair_loss(batch, hops, pairs, seeds[-1], share.first)
         if share.weight != 1:
             loss, parts = share.weight * loss, {name: share.weight * part for name, part in parts.items()}
         if not self.mode.labelled:
@@ -168,7 +184,9 @@ class ANS(LossOptions, DotProduct):
         own = self.mode.loss(self.loss_n, hops.scores(batch.users, self.mode.candidates(batch)), batch)
         return own + loss, {self.loss_n: own, **parts}
 
-    def _pair_loss(self, hops: Hops, pairs: Pairs, seed: Tensor, first_pair: int) -> tuple[Tensor, dict[str, Tensor]]:
+    def _pair_loss(
+        self, batch: Rows, hops: Hops, pairs: Pairs, seed: Tensor, first_pair: int
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """loss_ANS of the pairs, and its parts; first_pair: see `ops.ans_terms`."""
         users, dtype = hops.user_rows(pairs.users), hops.users.dtype
         terms = ops.ans_terms(
@@ -187,8 +205,11 @@ class ANS(LossOptions, DotProduct):
             seed=seed,
             first_pair=first_pair,
         )
-        parts = {"bpr": terms.bpr, "sns": terms.sns, "distance": terms.distance, "orthogonality": terms.orthogonality}
-        loss = terms.bpr + self.gamma * (terms.sns + terms.distance + terms.orthogonality)
+        name, ranks = "bpr", terms.bpr
+        if self.contrasts:
+            name, ranks = self.loss_n, self._softmax(batch, hops, terms.differences)
+        parts = {name: ranks, "sns": terms.sns, "distance": terms.distance, "orthogonality": terms.orthogonality}
+        loss = ranks + self.gamma * (terms.sns + terms.distance + terms.orthogonality)
         if self.reg_weight:
             parts["reg"] = self._reg(pairs)
             loss = loss + self.reg_weight * parts["reg"]
@@ -196,6 +217,14 @@ class ANS(LossOptions, DotProduct):
         if own is not None:
             parts[self.base_model], loss = own, loss + own
         return loss, parts
+
+    def _softmax(self, batch: Rows, hops: Hops, differences: Tensor) -> Tensor:
+        """The mean softmax loss of the batch's clicks, of which `differences` are."""
+        items = hops.items.flatten(1)
+        users = rows_at(hops.users.flatten(1), hops.user_rows(batch.users))
+        shared = rows_at(items, hops.item_rows(batch.context[SHARED][0])) if self.n_shared else None
+        clicked = rows_at(items, hops.item_rows(batch.items))
+        return self.softmax_losses(batch, users, clicked, shared, differences).mean()
 
     def _reg(self, pairs: Pairs) -> Tensor:
         """(|E_u| + |E_p| + |E_n|) / B; a row that comes k times counts k times, by its length and not by copies."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -78,17 +79,22 @@ class Contrastive(DotProduct):
         items = self.sampler.shared(self.graph, self.n_shared, seed)
         return {**batch.context, SHARED: items.expand(len(batch), -1)}
 
-    def softmax_losses(self, batch: Rows, users: Tensor, items: Tensor, shared: Tensor | None) -> Tensor:
+    def softmax_losses(
+        self, batch: Rows, users: Tensor, items: Tensor, shared: Tensor | None, differences: Tensor | None = None
+    ) -> Tensor:
         """The losses of the batch's clicks [B].
 
         Args:
             users, items: their vectors, of length 1 [B, K].
             shared: those of the drawn items [n_shared, K]; None: the batch's items are the negatives.
+            differences: [B], by how much the cosine of each click is above that of one more negative, its own.
         """
         rows, ids = (items, batch.items) if shared is None else (shared, batch.context[SHARED][0])
         bias = -self._log_counts(ids).to(rows.dtype) if self.logq else None
         negatives = Negatives(rows, ids, bias).log_sums(users, batch.items, self.temperature)
         cosines = (users * items).sum(1)
+        if differences is not None:
+            negatives = torch.logaddexp(negatives, (cosines - differences) / self.temperature)
         if self.loss_n == "BSL":
             return bilateral_softmax(cosines / self.positive_temperature, negatives)
         return sampled_softmax(cosines / self.temperature, negatives)

@@ -50,8 +50,9 @@ def ans_terms(
         first_pair: how many pairs come before these in a larger batch, of which these then have the noise.
 
     Returns:
-        AnsTerms(bpr, sns, distance, orthogonality, selected): four scalars, means over pairs (0 for an empty batch),
-        and int64 [B, H], the negative that won.
+        AnsTerms(bpr, sns, distance, orthogonality, selected, differences): four scalars, means over pairs (0 for an
+        empty batch); int64 [B, H], the negative that won; and [B], by how much a pair's score is above that of the
+        negatives that won, of which bpr is the mean of −log sigmoid: for other losses over it.
 
     Raises:
         ValueError, TypeError: an argument's shape, dtype, range or device is wrong.
@@ -71,8 +72,8 @@ def _check(*inputs: Any) -> None:
 
 def _kernels(*inputs: Any) -> AnsTerms:
     refuse_tangents("ans_terms", *inputs[:6])
-    terms, selected, _ = torch.ops.ans_fast.ans_terms_forward(*inputs)
-    return AnsTerms(*terms.unbind(), selected)
+    terms, selected, _, differences = torch.ops.ans_fast.ans_terms_forward(*inputs)
+    return AnsTerms(*terms.unbind(), selected, differences)
 
 
 def _plain(*inputs: Any) -> AnsTerms:
@@ -104,7 +105,7 @@ _OPERATOR = Operator(
     "ans_terms",
     *_LINES,
     schema="ans_terms_forward",
-    results=("sums[4]", "int64[B, H]", "sums[B, H, 3, M]"),
+    results=("sums[4]", "int64[B, H]", "sums[B, H, 3, M]", "sums[B]"),
     check=_check,
     kernels=_kernels,
     plain=_plain,
@@ -125,17 +126,20 @@ register_described_fake(
 
 def _save(ctx: Any, inputs: tuple, output: tuple) -> None:
     *tensors, neg_count, eps, noise_scale, seed, first_pair = inputs
-    _, selected, saved = output
+    _, selected, saved, _ = output
     ctx.mark_non_differentiable(selected, saved)
     ctx.set_materialize_grads(False)  # no zeros as gradients of what is saved
     ctx.save_for_backward(*tensors, neg_count, seed, selected, saved)
     ctx.eps, ctx.noise_scale, ctx.first_pair = eps, noise_scale, first_pair
 
 
-def _backward(ctx: Any, grad_terms: Tensor | None, *_: Any) -> tuple:
-    if grad_terms is None:
+def _backward(ctx: Any, grad_terms: Tensor | None, *rest: Tensor | None) -> tuple:
+    grad_differences = rest[-1]
+    given = [grad for grad in (grad_terms, grad_differences) if grad is not None]
+    if not given:
         return (None,) * 14
-    refuse_tangents("the gradient of ans_terms", grad_terms)
+    refuse_tangents("the gradient of ans_terms", *given)
+    grad_terms = given[0].new_zeros(4) if grad_terms is None else grad_terms
     *tensors, neg_count, seed, selected, saved = ctx.saved_tensors
     gradients = torch.ops.ans_fast.ans_terms_backward(
         *tensors,
@@ -145,6 +149,7 @@ def _backward(ctx: Any, grad_terms: Tensor | None, *_: Any) -> tuple:
         seed,
         ctx.first_pair,
         grad_terms.contiguous(),
+        None if grad_differences is None else grad_differences.contiguous(),
         selected,
         saved,
         torch.are_deterministic_algorithms_enabled(),

@@ -257,6 +257,7 @@ inline void forward_pair(const AnsForwardArgs<T>& a, uint64_t seed, int64_t pair
     const Rows<T> rows = rows_of(a, pair, hop, 0);
     difference += dot(rows.u, rows.p, dim) - score[selected];
   }
+  a.differences[pair] = difference;
   terms[0] = bpr_of(difference).value;
   terms[1] = sns / static_cast<double>(n_hops);
   terms[2] = distances / static_cast<double>(count * n_hops);
@@ -322,7 +323,8 @@ inline void backward_pair(const AnsBackwardArgs<T>& a, const Between<T>& between
     kept[1] = sums.noise;
     kept[2] = sums.noise_square;
   }
-  const S slope = bpr_of(difference).slope * a.grad_terms[0] / pairs;
+  const S slope = bpr_of(difference).slope * a.grad_terms[0] / pairs +
+                  (a.grad_differences == nullptr ? S(0) : a.grad_differences[pair]);
 
   const S distance_weight = a.grad_terms[2] / (pairs * static_cast<S>(count) * hops);
   const S orthogonality_weight = a.grad_terms[3] / (pairs * static_cast<S>(count));

@@ -73,7 +73,8 @@ __device__ __forceinline__ HopWeights weights_of(const Backward<T>& a, const Tas
   float difference = 0.0f;
   for (int64_t hop = 0; hop < a.n_hops; ++hop) difference += __ldg(&a.hop_sums[task.pair * a.n_hops + hop].x);
   const float4 sums = __ldg(a.hop_sums + index);
-  const float slope = bpr_of(difference).slope * __ldg(a.grad_terms) / static_cast<float>(a.n_pairs);
+  const float slope = bpr_of(difference).slope * __ldg(a.grad_terms) / static_cast<float>(a.n_pairs) +
+                      (a.grad_differences == nullptr ? 0.0f : __ldg(a.grad_differences + task.pair));
   weights.chosen = selected_weights(RowSums<float>{0, 0, 0, 0, sums.y, sums.z, sums.w}, to_float(*a.margin_bias),
                                     a.noise_scale, -slope);
   LogSum contrasts;

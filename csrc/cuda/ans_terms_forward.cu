@@ -73,9 +73,9 @@ __global__ void __launch_bounds__(kThreads, 4) forward_kernel(const AnsForwardAr
 
 constexpr int kFinishThreads = 512;
 
-// The means over pairs, by one block, in an order that does not change.
+// Each pair's difference, and the means over pairs, by one block, in an order that does not change.
 __global__ void __launch_bounds__(kFinishThreads)
-    mean_kernel(const float4* hop_terms, int64_t n_pairs, int64_t n_hops, float* terms) {
+    mean_kernel(const float4* hop_terms, int64_t n_pairs, int64_t n_hops, float* terms, float* differences) {
   const int thread = static_cast<int>(threadIdx.x);
   double sums[4] = {};
   for (int64_t pair = thread; pair < n_pairs; pair += kFinishThreads) {
@@ -87,6 +87,7 @@ __global__ void __launch_bounds__(kFinishThreads)
       sums[2] += terms_of_hop.z;
       sums[3] += terms_of_hop.w;
     }
+    differences[pair] = difference;
     sums[0] += bpr_of(difference).value;
   }
   double* shared = dynamic_shared<double>();  // [4, kFinishThreads]
@@ -121,7 +122,7 @@ void ans_terms_forward(const AnsForwardArgs<T>& args, const Stream& stream) {
     });
   }
   ANS_LAUNCH(mean_kernel, dim3(1), dim3(kFinishThreads), 4 * kFinishThreads * sizeof(double), stream.stream, hop_terms,
-             args.n_pairs, args.n_hops, args.terms);
+             args.n_pairs, args.n_hops, args.terms, args.differences);
 }
 
 template void ans_terms_forward<float>(const AnsForwardArgs<float>&, const Stream&);

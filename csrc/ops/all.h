@@ -17,7 +17,7 @@ namespace ans::ops {
   X(kAnsNoise, "ans_noise", &ans_noise<Device>)                                                              \
   X(kAnsTermsForward, "ans_terms_forward", (&ans_terms<Device, AnsForwardArgs>))                             \
   X(kAnsTermsBackward, "ans_terms_backward",                                                                 \
-    (&ans_terms<Device, AnsBackwardArgs, Tensor, Tensor, Tensor, bool>))                                     \
+    (&ans_terms<Device, AnsBackwardArgs, Tensor, std::optional<Tensor>, Tensor, Tensor, bool>))              \
   X(kDistinctIds, "distinct_ids", &distinct_ids<Device>)                                                     \
   X(kHardestNegatives, "hardest_negatives", &hardest_negatives<Device>)                                      \
   X(kLogSumExp, "log_sum_exp", &log_sum_exp<Device>)                                                         \

@@ -26,15 +26,17 @@ struct AnsInputs {
 
 template <typename T>
 struct AnsForwardArgs : AnsInputs<T> {
-  Sum<T>* terms;      // [4]: bpr, sns, distance, orthogonality; NaN where ids are not read and one is out of range
-  int64_t* selected;  // [B, H]
-  Sum<T>* saved;      // [B, H, 3, M]: contrast, distance and orthogonality of each negative
+  Sum<T>* terms;        // [4]: bpr, sns, distance, orthogonality; NaN where ids are not read and one is out of range
+  int64_t* selected;    // [B, H]
+  Sum<T>* saved;        // [B, H, 3, M]: contrast, distance and orthogonality of each negative
+  Sum<T>* differences;  // [B]: u·p − u·n' over the hops, n' the selected negative
 };
 ANS_ROW_KERNEL(ans_terms_forward, AnsForwardArgs)
 
 template <typename T>
 struct AnsBackwardArgs : AnsInputs<T> {
-  const Sum<T>* grad_terms;  // [4]
+  const Sum<T>* grad_terms;        // [4]
+  const Sum<T>* grad_differences;  // [B], or null: zeros
   const int64_t* selected;
   const Sum<T>* saved;
   // Shaped as what they are the gradients of. What an id out of range stands for gets none.
@@ -58,10 +60,10 @@ namespace ans::ops {
   "Tensor users, Tensor pos_items, Tensor neg_items, Tensor? neg_count, float eps, float noise_scale, Tensor seed, " \
   "int first_pair"
 
-constexpr char kAnsTermsForward[] = "ans_terms_forward(" ANS_TERMS_INPUTS ") -> (Tensor, Tensor, Tensor)";
+constexpr char kAnsTermsForward[] = "ans_terms_forward(" ANS_TERMS_INPUTS ") -> (Tensor, Tensor, Tensor, Tensor)";
 constexpr char kAnsTermsBackward[] =
-    "ans_terms_backward(" ANS_TERMS_INPUTS ", Tensor grad_terms, Tensor selected, Tensor saved, bool deterministic) "
-    "-> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)";
+    "ans_terms_backward(" ANS_TERMS_INPUTS ", Tensor grad_terms, Tensor? grad_differences, Tensor selected, "
+    "Tensor saved, bool deterministic) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)";
 
 template <typename T>
 void check_ranges(const AnsInputs<T>& args) {
@@ -81,24 +83,29 @@ struct PairIds {
 };
 
 template <typename Device, typename T>
-std::tuple<Tensor, Tensor, Tensor> run_ans_terms(Call<Device>& call, AnsForwardArgs<T>& args, const PairIds&) {
+std::tuple<Tensor, Tensor, Tensor, Tensor> run_ans_terms(Call<Device>& call, AnsForwardArgs<T>& args,
+                                                         const PairIds&) {
   const auto terms = call.template output<Sum<T>>({4});
   const auto selected = call.template output<int64_t>({args.n_pairs, args.n_hops});
   const auto saved = call.template output<Sum<T>>({args.n_pairs, args.n_hops, 3, args.n_negatives});
+  const auto differences = call.template output<Sum<T>>({args.n_pairs});
   args.terms = terms.data;
   args.selected = selected.data;
   args.saved = saved.data;
+  args.differences = differences.data;
   ans_terms_forward(args, call.where());
-  return {terms.tensor, selected.tensor, saved.tensor};
+  return {terms.tensor, selected.tensor, saved.tensor, differences.tensor};
 }
 
 using AnsGradients = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor>;
 
 template <typename Device, typename T>
 AnsGradients run_ans_terms(Call<Device>& call, AnsBackwardArgs<T>& args, const PairIds& ids, Tensor grad_terms,
-                           Tensor selected, Tensor saved, bool deterministic) {
+                           std::optional<Tensor> grad_differences, Tensor selected, Tensor saved, bool deterministic) {
   const int64_t pairs = args.n_pairs, negatives = args.n_negatives, hops = args.n_hops, dim = args.dim;
   args.grad_terms = call.template values<Sum<T>>(grad_terms, "grad_terms", "[4]", {4});
+  if (grad_differences)
+    args.grad_differences = call.template values<Sum<T>>(*grad_differences, "grad_differences", "[B]", {pairs});
   args.selected = call.ids(selected, "selected", "[B, H]", {pairs, hops});
   args.saved = call.template values<Sum<T>>(saved, "saved", "[B, H, 3, M]", {pairs, hops, 3, negatives});
   if constexpr (Device::kReadsIds) check_ids_below(args.selected, pairs * hops, "selected", negatives);

@@ -424,11 +424,14 @@ def _make_terms(rng: random.Random) -> Arguments:
 
 def _check_terms(arguments: Arguments, result: Any) -> None:
     expected = reference.ans_terms(**arguments)
-    got = result if isinstance(result, reference.AnsTerms) else reference.AnsTerms(*result[0].unbind(), result[1])
+    got = result
+    if not isinstance(got, reference.AnsTerms):
+        terms, selected, _, differences = result
+        got = reference.AnsTerms(*terms.unbind(), selected, differences)
     names = ["sns", "distance", "orthogonality"]
     chosen = [arguments["neg_items"].gather(1, terms.selected) for terms in (expected, got)]
     if torch.equal(*chosen):
-        names.append("bpr")
+        names += ["bpr", "differences"]
     else:  # scores that are equal but for rounding may choose differently, rarely
         assert (chosen[0] != chosen[1]).sum() == 1, "other negatives are selected"
     for name in names:
@@ -437,10 +440,10 @@ def _check_terms(arguments: Arguments, result: Any) -> None:
 
 def _make_terms_backward(rng: random.Random) -> Arguments:
     made = _make_terms(rng)
-    terms, selected, saved = RAW.ans_terms_forward(*made.values())
+    terms, selected, saved, differences = RAW.ans_terms_forward(*made.values())
     return made | {
-        "grad_terms": torch.ones_like(terms), "selected": selected, "saved": saved,
-        "deterministic": rng.random() < 0.5,
+        "grad_terms": torch.ones_like(terms), "grad_differences": rng.choice([None, torch.ones_like(differences)]),
+        "selected": selected, "saved": saved, "deterministic": rng.random() < 0.5,
     }  # fmt: skip
 
 

@@ -26,6 +26,7 @@ CASES: dict[str, tuple[str, str, dict[str, Any]]] = {
     **{name: ("LightGCN", "TopK", {"negative_sampling": name}) for name in ("DNS", "MixGCF", "DENS")},
     **{name: ("LightGCN", "TopK", {"loss_n": name}) for name in VECTOR_LOSSES},
     "ANS": ("ANS", "TopK", {"noise_scale": 0.0}),
+    "ANS SSM": ("ANS", "TopK", {"noise_scale": 0.0, "loss_n": "SSM"}),
     "ANS over BPRMF": ("ANS", "TopK", {"noise_scale": 0.0, "base_model": "BPRMF"}),
     "ANS lists": ("ANS", "Impression", {"noise_scale": 0.0}),
     "ANS clicks": ("ANS", "CTR", {"noise_scale": 0.0}),

@@ -143,4 +143,4 @@ def test_mistakes(graph, options, message):
 
 def test_other_models_have_bpr_alone(graph):
     with pytest.raises(UserError, match="loss_n must be one of BPR in TopK mode, got 'SSM'"):
-        models.ANS(graph, loss_n="SSM")
+        models.AutoCF(graph, loss_n="SSM")

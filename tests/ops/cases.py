@@ -102,7 +102,7 @@ DETERMINISTIC_CUDA = Place(
 def split(result: Any) -> tuple[Tensor, Tensor | None]:
     """A result as one tensor, and what ANS selected."""
     if isinstance(result, reference.AnsTerms):
-        return torch.stack(result[:4]), result.selected
+        return torch.cat([torch.stack(result[:4]), result.differences]), result.selected
     return (torch.cat(result) if isinstance(result, tuple) else result), None
 
 

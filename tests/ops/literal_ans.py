@@ -18,10 +18,10 @@ def norm(values: list[float]) -> float:
 def terms(
     user_hops, item_hops, user_gate, item_gate, w, bias, users, pos_items, neg_items, neg_count, eps, scale, noise
 ):
-    """Nested lists in, (bpr, sns, distance, orthogonality, selected) out; noise[b][m][h] is r."""
+    """Nested lists in, (bpr, sns, distance, orthogonality, selected, differences) out; noise[b][m][h] is r."""
     pairs, hops, dim = len(users), len(user_hops[0]), range(len(w))
     bpr = sns = distance = orthogonality = 0.0
-    selected = []
+    selected, differences = [], []
     for b in range(pairs):
         difference, winners = 0.0, []
         for h in range(hops):
@@ -51,4 +51,5 @@ def terms(
             winners.append(best[1])
         bpr += -math.log(1e-10 + sigmoid(difference)) / pairs
         selected.append(winners)
-    return bpr, sns, distance, orthogonality, selected
+        differences.append(difference)
+    return bpr, sns, distance, orthogonality, selected, differences

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ans_fast import ops
+from ans_fast import ops, reference
 from tests.conftest import run_at_simd_level
 from tests.ops import literal_ans
 
@@ -47,12 +47,18 @@ class Case:
         self.count = ids(negatives, pairs) + 1 if ragged else None
 
     def run(self, backend="fused", weights=WEIGHTS, **options):
-        """Terms and gradients of their weighted sum."""
+        """Terms, and gradients of a weighted sum of them and of the differences."""
         floats = [tensor.detach().clone().requires_grad_() for tensor in self.floats]
         with ops.backend(backend):
             terms = ops.ans_terms(*floats, *self.ids, self.count, **{"seed": 5, **options})
-        sum(weight * term for weight, term in zip(weights, terms[:4], strict=True)).backward()
+        total = sum(weight * term for weight, term in zip(weights, terms[:4], strict=True))
+        (total + torch.linspace(-0.2, 0.3, len(terms.differences)).to(total) @ terms.differences).backward()
         return terms, [tensor.grad for tensor in floats]
+
+
+def values(terms: reference.AnsTerms) -> list[torch.Tensor]:
+    """All but what is selected."""
+    return [*terms[:4], terms.differences]
 
 
 def error(got: torch.Tensor, want: torch.Tensor) -> float:
@@ -72,6 +78,7 @@ def test_reference_is_the_formulas(shape, ragged):
     got, _ = case.run("reference", eps=0.3, noise_scale=0.2)
     assert [float(term.detach()) for term in got[:4]] == pytest.approx(list(want[:4]), rel=1e-12, abs=1e-14)
     assert got.selected.tolist() == want[4]
+    assert got.differences.tolist() == pytest.approx(want[5], rel=1e-12, abs=1e-14)
 
 
 @pytest.mark.parametrize("backend", ["reference", "fused"])
@@ -81,7 +88,8 @@ def test_gradients_are_finite_differences(shape, backend):
     floats = [tensor.requires_grad_() for tensor in case.floats]
 
     def terms(*floats):
-        return ops.ans_terms(*floats, *case.ids, case.count, seed=3)[:4]
+        found = ops.ans_terms(*floats, *case.ids, case.count, seed=3)
+        return (*found[:4], found.differences)
 
     with ops.backend(backend):
         assert torch.autograd.gradcheck(terms, floats, eps=1e-7, atol=1e-6, rtol=1e-4)
@@ -94,7 +102,7 @@ def test_fused_is_the_reference(shape, ragged):
     want, want_gradients = case.run("reference")
     got, gradients = case.run()
     assert torch.equal(got.selected, want.selected)
-    for a, b in zip([*got[:4], *gradients], [*want[:4], *want_gradients], strict=True):
+    for a, b in zip([*values(got), *gradients], [*values(want), *want_gradients], strict=True):
         assert error(a, b) < 1e-12
 
     case.floats = [tensor.float() for tensor in case.floats]
@@ -104,7 +112,7 @@ def test_fused_is_the_reference(shape, ragged):
         case.floats = [tensor.double() for tensor in case.floats]
         want, want_gradients = case.run("reference")
     assert torch.equal(single.selected, want.selected)
-    for a, b in zip([*single[:4], *single_gradients], [*want[:4], *want_gradients], strict=True):
+    for a, b in zip([*values(single), *single_gradients], [*values(want), *want_gradients], strict=True):
         assert a.dtype == torch.float32
         assert error(a, b) < 1e-5
 
@@ -119,7 +127,7 @@ def test_any_shape(pairs, negatives, hops, dim, ragged, seed):
     want, want_gradients = case.run("reference")
     got, gradients = case.run()
     assert torch.equal(got.selected, want.selected)
-    for a, b in zip([*got[:4], *gradients], [*want[:4], *want_gradients], strict=True):
+    for a, b in zip([*values(got), *gradients], [*values(want), *want_gradients], strict=True):
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12)
 
 
@@ -155,7 +163,7 @@ def test_margin_logit_near_zero(logit):
     case.floats[5].fill_(logit)
     want, want_gradients = case.run("reference")
     got, gradients = case.run()
-    for a, b in zip([*got[:4], *gradients], [*want[:4], *want_gradients], strict=True):
+    for a, b in zip([*values(got), *gradients], [*values(want), *want_gradients], strict=True):
         assert torch.isfinite(a).all()
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-13)
 
@@ -216,7 +224,7 @@ def test_parts_of_a_batch_have_its_noise(name):
         user_hops, item_hops, user_gate, *others = floats
         ids, counts = [tensor[begin:end] for tensor in case.ids], case.count[begin:end]
         inputs = (user_hops, item_hops, user_gate[begin:end], *others, *ids, counts)
-        *terms, selected = ops.ans_terms(*inputs, noise_scale=2.0, seed=5, first_pair=begin)
+        *terms, selected, _ = ops.ans_terms(*inputs, noise_scale=2.0, seed=5, first_pair=begin)
         return torch.stack(terms), selected
 
     with ops.backend(name):
@@ -236,8 +244,8 @@ def test_opcheck_and_compile():
     forward = torch.ops.ans_fast.ans_terms_forward
     torch.library.opcheck(forward, (*floats, *case.ids, case.count, 0.1, 0.1, seed, 2))
     detached = [tensor.detach() for tensor in floats]
-    _, selected, saved = forward(*detached, *case.ids, case.count, 0.1, 0.1, seed, 2)
-    inputs = (*detached, *case.ids, case.count, 0.1, 0.1, seed, 2, torch.ones(4), selected, saved, False)
+    _, selected, saved, _ = forward(*detached, *case.ids, case.count, 0.1, 0.1, seed, 2)
+    inputs = (*detached, *case.ids, case.count, 0.1, 0.1, seed, 2, torch.ones(4), torch.ones(6), selected, saved, False)
     torch.library.opcheck(torch.ops.ans_fast.ans_terms_backward, inputs)
 
     def loss(*floats):

@@ -245,4 +245,5 @@ def test_losses_of_a_batch_have_runs_of_their_own(go, work: Path):
     assert go(*flags, "--loss_n", "SSM", "--temperature", "0.2")[0] == 0
     names = sorted(path.name for path in Path("../log/BPRMF").glob("*.txt"))
     assert [("loss_n=SSM" in name, "temperature=0.2" in name) for name in names] == [(False, False), (True, True)]
-    assert go(*flags, "--negative_sampling", "ANS", "--loss_n", "SSM")[0] == 2
+    assert go(*flags, "--negative_sampling", "ANS", "--loss_n", "SSM")[0] == 0
+    assert go(*flags, "--negative_sampling", "ANS", "--loss_n", "DirectAU")[0] == 2

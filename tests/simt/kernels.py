@@ -101,7 +101,7 @@ def propagate_mean(x: Tensor, *graph_and_layers: Any, nodes: Tensor | None = Non
 
 def ans_terms_forward(
     inputs: tuple[Tensor | None, ...], eps: float, noise_scale: float, seed: int | Tensor, first_pair: int = 0
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     with _seed_tensor(seed) as at:
         return operators().ans_terms_forward(*inputs, eps, noise_scale, at, first_pair)
 
@@ -116,7 +116,9 @@ def ans_terms_backward(
     saved: Tensor,
     deterministic: bool,
     first_pair: int = 0,
+    grad_differences: Tensor | None = None,
 ) -> tuple[Tensor, ...]:
     with _seed_tensor(seed) as at:
+        gradients = (grad_terms, grad_differences)
         where = (eps, noise_scale, at, first_pair)
-        return operators().ans_terms_backward(*inputs, *where, grad_terms, selected, saved, deterministic)
+        return operators().ans_terms_backward(*inputs, *where, *gradients, selected, saved, deterministic)

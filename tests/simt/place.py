@@ -54,10 +54,12 @@ class Harness(Place):
     def _ans_terms(self, inputs: dict[str, Any], scale: float) -> tuple:
         *tensors, eps, noise_scale, seed, first_pair = inputs.values()
         options = (eps, noise_scale, seed)
-        terms, selected, saved = kernels.ans_terms_forward(tensors, *options, first_pair)
+        terms, selected, saved, differences = kernels.ans_terms_forward(tensors, *options, first_pair)
         assert saved.isfinite().all()
-        backward = (*options, selected, saved, self.deterministic, first_pair)
-        return terms, selected, kernels.ans_terms_backward(cotangent(terms, scale), tensors, *backward)
+        value = torch.cat([terms, differences])
+        grad_terms, grad_differences = cotangent(value, scale).split([4, len(differences)])
+        backward = (*options, selected, saved, self.deterministic, first_pair, grad_differences)
+        return value, selected, kernels.ans_terms_backward(grad_terms, tensors, *backward)
 
 
 def _parts(graph: Any) -> tuple[Tensor, Tensor, Tensor]:

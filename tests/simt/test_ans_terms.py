@@ -54,12 +54,12 @@ def random_inputs(
     return AnsInputs(*tables, rows(dim), rows(1), ids(n_users, pairs), ids(n_items, pairs), neg_items, count)
 
 
-def expected(inputs: AnsInputs, grad_terms: torch.Tensor, seed: int = SEED, first_pair: int = 0):
-    """Terms, selected and gradients in float64."""
+def expected(inputs: AnsInputs, grad: torch.Tensor, seed: int = SEED, first_pair: int = 0):
+    """Terms and differences one after the other, selected, and gradients, in float64."""
     leaves = [tensor.double().requires_grad_() for tensor in inputs[:6]]
     out = reference.ans_terms(*leaves, *inputs[6:], EPS, NOISE_SCALE, torch.tensor([seed]), first_pair)
-    terms = torch.stack(out[:4])
-    return terms.detach(), out.selected, torch.autograd.grad(terms, leaves, grad_terms.double())
+    values = torch.cat([torch.stack(out[:4]), out.differences])
+    return values.detach(), out.selected, torch.autograd.grad(values, leaves, grad.double())
 
 
 def assert_close(got: torch.Tensor, want: torch.Tensor, tolerance: float, what: str) -> None:
@@ -72,15 +72,17 @@ GRAD_TERMS = torch.tensor([0.7, -1.3, 0.4, 0.9])
 
 
 def check(inputs: AnsInputs, tolerance: float = 1e-5, seed: int = SEED, first_pair: int = 0) -> None:
-    terms, selected, saved = kernels.ans_terms_forward(inputs, EPS, NOISE_SCALE, seed, first_pair)
-    want_terms, want_selected, want_gradients = expected(inputs, GRAD_TERMS, seed, first_pair)
-    assert_close(terms, want_terms, tolerance, "terms")
+    terms, selected, saved, differences = kernels.ans_terms_forward(inputs, EPS, NOISE_SCALE, seed, first_pair)
+    grad_differences = torch.linspace(-0.5, 1, len(differences))
+    grad = torch.cat([GRAD_TERMS, grad_differences])
+    want, want_selected, want_gradients = expected(inputs, grad, seed, first_pair)
+    assert_close(terms, want[:4], tolerance, "terms")
+    assert_close(differences, want[4:], tolerance, "differences")
     assert torch.equal(selected, want_selected)
     assert saved.isfinite().all()
     for deterministic in (False, True):
-        gradients = kernels.ans_terms_backward(
-            GRAD_TERMS, inputs, EPS, NOISE_SCALE, seed, selected, saved, deterministic, first_pair
-        )
+        where = (EPS, NOISE_SCALE, seed, selected, saved, deterministic, first_pair)
+        gradients = kernels.ans_terms_backward(GRAD_TERMS, inputs, *where, grad_differences)
         for name, got, want in zip(GRADIENTS, gradients, want_gradients, strict=True):
             assert_close(got, want, tolerance, f"gradient of {name}, deterministic={deterministic}")
 
@@ -111,7 +113,7 @@ def test_other_orders_of_threads_and_blocks(dim, order):
 @pytest.mark.parametrize("dim", [64, 300])
 def test_the_deterministic_path_gives_the_same_bits_in_any_order(dim):
     inputs = random_inputs(6, 7, 2, dim, True)
-    _, selected, saved = kernels.ans_terms_forward(inputs, EPS, NOISE_SCALE, SEED)
+    _, selected, saved, _ = kernels.ans_terms_forward(inputs, EPS, NOISE_SCALE, SEED)
     results = []
     for order in range(3):
         with kernels.in_order(order):
@@ -123,7 +125,7 @@ def test_the_deterministic_path_gives_the_same_bits_in_any_order(dim):
 
 def test_selected_equals_the_cpu_kernels_choice():
     inputs = random_inputs(30, 16, 4, 64, True)
-    terms, selected, _ = kernels.ans_terms_forward(inputs, EPS, NOISE_SCALE, SEED)
+    terms, selected, _, _ = kernels.ans_terms_forward(inputs, EPS, NOISE_SCALE, SEED)
     cpu = ans_fast.ops.ans_terms(*inputs, EPS, NOISE_SCALE, SEED)
     assert torch.equal(selected, cpu.selected)
     assert_close(terms, torch.stack(cpu[:4]).double(), 1e-6, "terms")
@@ -140,7 +142,7 @@ def test_the_first_of_equal_negatives_wins():
     inputs = random_inputs(4, 9, 2, 64, False)
     inputs.neg_items[:] = inputs.neg_items[:, :1]
     # Without noise all negatives of a pair are the same.
-    _, selected, _ = kernels.ans_terms_forward(inputs, EPS, 0.0, SEED)
+    _, selected, _, _ = kernels.ans_terms_forward(inputs, EPS, 0.0, SEED)
     assert (selected == 0).all()
 
 
@@ -149,9 +151,9 @@ def test_extreme_rows_give_finite_gradients(scale):
     inputs = random_inputs(4, 5, 2, 64, False)
     rows = [tensor * scale for tensor in inputs[:4]]
     inputs = AnsInputs(*rows, *inputs[4:])
-    terms, selected, saved = kernels.ans_terms_forward(inputs, EPS, NOISE_SCALE, SEED)
-    want, _, _ = expected(inputs, GRAD_TERMS)
-    assert_close(terms, want, 1e-5, "terms")
+    terms, selected, saved, _ = kernels.ans_terms_forward(inputs, EPS, NOISE_SCALE, SEED)
+    want, _, _ = expected(inputs, torch.cat([GRAD_TERMS, torch.zeros(4)]))
+    assert_close(terms, want[:4], 1e-5, "terms")
     for deterministic in (False, True):
         gradients = kernels.ans_terms_backward(
             GRAD_TERMS, inputs, EPS, NOISE_SCALE, SEED, selected, saved, deterministic
@@ -181,8 +183,9 @@ def test_noise_that_is_zero():
 def test_ids_out_of_range_give_nan_terms_and_leave_other_pairs_gradients(name, value):
     inputs = random_inputs(4, 5, 2, 64, False)._replace(neg_count=torch.full((4,), 5))
     getattr(inputs, name)[2] = value
-    terms, selected, saved = kernels.ans_terms_forward(inputs, EPS, NOISE_SCALE, SEED)
+    terms, selected, saved, differences = kernels.ans_terms_forward(inputs, EPS, NOISE_SCALE, SEED)
     assert terms.isnan().all()
+    assert differences.isnan().tolist() == [False, False, True, False]
     assert ((selected >= 0) & (selected < 5)).all()
     for deterministic in (False, True):
         gradients = kernels.ans_terms_backward(
@@ -197,7 +200,7 @@ def test_ids_out_of_range_give_nan_terms_and_leave_other_pairs_gradients(name, v
 def test_one_negative_out_of_range_gives_nan_terms(m):
     inputs = random_inputs(4, 5, 2, 64, False)
     inputs.neg_items[2, m] = 9
-    terms, _, _ = kernels.ans_terms_forward(inputs, EPS, NOISE_SCALE, SEED)
+    terms, _, _, _ = kernels.ans_terms_forward(inputs, EPS, NOISE_SCALE, SEED)
     assert terms.isnan().all()
 
 
@@ -205,7 +208,7 @@ def test_no_pairs():
     inputs = random_inputs(4, 5, 2, 64, False)
     batch = ("user_gate", "users", "pos_items", "neg_items")
     none = inputs._replace(**{name: getattr(inputs, name)[:0] for name in batch})
-    terms, selected, saved = kernels.ans_terms_forward(none, EPS, NOISE_SCALE, SEED)
+    terms, selected, saved, _ = kernels.ans_terms_forward(none, EPS, NOISE_SCALE, SEED)
     assert (terms == 0).all()
     assert selected.shape == (0, 2)
     for deterministic in (False, True):
