@@ -70,19 +70,20 @@ class Options:
         return MappingProxyType(found)
 
     def choose(self, given: Mapping[str, Any]) -> None:
-        """Takes the options' values, and defaults for the rest. Raises UserError, naming the option, for a value that
-        it cannot have, and TypeError for a name that is no option."""
+        """Takes the options' values, and defaults for the rest. Raises UserError, naming option and class, for a value
+        that it cannot have, and TypeError for a name that is no option."""
         declared = self.options()
         for name in given:
             if name not in declared:
                 close = difflib.get_close_matches(name, declared, n=1)
                 hint = f"; did you mean {close[0]}?" if close else ""
                 raise TypeError(f"{type(self).__name__} has no option {name!r}{hint}")
-        values = {name: given.get(name, option.default) for name, option in declared.items()}
-        self.__dict__["_chosen"] = {
-            name: None if value is None and declared[name].default is None else declared[name].kind.taken(name, value)
-            for name, value in values.items()
-        }
+        chosen = {}
+        for name, option in declared.items():
+            value = given.get(name, option.default)
+            unset = value is None and option.default is None
+            chosen[name] = None if unset else option.kind.taken(f"{name} of {type(self).__name__}", value)
+        self.__dict__["_chosen"] = chosen
 
     @property
     def chosen(self) -> Mapping[str, Any]:

@@ -67,15 +67,15 @@ def test_unknown_names():
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("BPRMF", {"emb_size": 0}, "emb_size must be an integer from 1 to 4096, got 0"),
-        ("ANS", {"eps": -1}, "eps must be a number from 0 to 1e+38, got -1"),
-        ("ANS", {"gamma": float("nan")}, "gamma must be a number from 0 to 1e+38, got nan"),
-        ("ANS", {"base_model": "POP"}, "base_model must be one of LightGCN, BPRMF, NGCF, SGL, got 'POP'"),
-        ("NeuMF", {"dropout": 2}, "dropout must be a number from 0 to 1, got 2"),
-        ("NeuMF", {"layers": []}, "layers must be 1 to 16 values, each an integer from 1 to 4096, got []"),
-        ("FPMC", {"history_max": None}, "history_max must be an integer from 0 to 2147483647, got None"),
-        ("POP", {"first_item": -1}, "first_item must be an integer from 0 to 2147483647, got -1"),
-        ("LightGCN", {"n_layers": 2.0}, "n_layers must be an integer from 0 to 1000, got 2.0"),
+        ("BPRMF", {"emb_size": 0}, "emb_size of BPRMF must be an integer from 1 to 4096, got 0"),
+        ("ANS", {"eps": -1}, "eps of ANS must be a number from 0 to 1e+38, got -1"),
+        ("ANS", {"gamma": float("nan")}, "gamma of ANS must be a number from 0 to 1e+38, got nan"),
+        ("ANS", {"base_model": "POP"}, "base_model of ANS must be one of LightGCN, BPRMF, NGCF, SGL, got 'POP'"),
+        ("NeuMF", {"dropout": 2}, "dropout of NeuMF must be a number from 0 to 1, got 2"),
+        ("NeuMF", {"layers": []}, "layers of NeuMF must be 1 to 16 values, each an integer from 1 to 4096, got []"),
+        ("FPMC", {"history_max": None}, "history_max of FPMC must be an integer from 0 to 2147483647, got None"),
+        ("POP", {"first_item": -1}, "first_item of POP must be an integer from 0 to 2147483647, got -1"),
+        ("LightGCN", {"n_layers": 2.0}, "n_layers of LightGCN must be an integer from 0 to 1000, got 2.0"),
     ],
 )
 def test_python_and_flags_have_the_same_bounds(name, options, message):

@@ -86,8 +86,8 @@ class ANS(LossOptions, Contrastive):
 
     name = "ANS"
     log_args = ("emb_size", "n_layers", "batch_size", "num_neg", "gamma", "reg_weight")
-    DEFAULTS: ClassVar[dict[str, Any]] = {"num_neg": 2, "l2": 1e-5}  # of flags that all models have
-    collapse_hint = "lower --gamma, then --l2 and --reg_weight"
+    DEFAULTS: ClassVar[dict[str, Any]] = {"num_neg": 2, "l2": 1e-5}
+    collapse_levers = ("gamma", "l2", "reg_weight")
 
     emb_size = EMB_SIZE
     n_layers = N_LAYERS
@@ -100,7 +100,7 @@ class ANS(LossOptions, Contrastive):
         size, base = self.emb_size, ENCODERS[self.base_model]
         if self.precision not in base.precisions:
             raise UserError(
-                f"precision must be {' or '.join(base.precisions)} with base_model {self.base_model}, "
+                f"precision of {self.name} must be {' or '.join(base.precisions)} with base_model {self.base_model}, "
                 f"got {self.precision}"
             )
         self.table = NodeTable(self.graph, size, ("user_embedding.weight", "item_embedding.weight"))

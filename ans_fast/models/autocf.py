@@ -73,7 +73,7 @@ class AutoCF(DotProduct):
         super().__init__(graph, **options)
         emb_size = self.emb_size
         if emb_size % self.n_heads:
-            raise UserError(f"n_heads must divide emb_size {emb_size}, got {self.n_heads}")
+            raise UserError(f"n_heads of {self.name} must divide emb_size {emb_size}, got {self.n_heads}")
         self.table = NodeTable(self.graph, emb_size)
         self.attention = nn.ParameterList(torch.empty(3, emb_size, emb_size) for _ in range(self.gt_layers))
         for part in (*self.table.parts(), *(matrix for layer in self.attention for matrix in layer.detach())):

@@ -44,7 +44,7 @@ class Recommender(Options, nn.Module):
 
     Attributes:
         user_ids, item_ids: the ids of its Interactions; None: users and items are known by their numbers.
-        collapse_hint: what to lower when the embeddings collapse.
+        collapse_levers: what to lower when the embeddings collapse, the first one first.
         captures: whether a step can be recorded on a GPU and replayed: its loss never looks at a value there, and what
             it computes follows from a batch's shapes alone.
         unshared: what makes its loss another one than the mean of those of parts of the batch; "": nothing does.
@@ -54,8 +54,8 @@ class Recommender(Options, nn.Module):
     modes: ClassVar[tuple[str, ...]] = tuple(MODES)
     log_args: ClassVar[tuple[str, ...]] = ()  # flags that the log's name holds, as ReChorus has them
     own_losses: ClassVar[dict[str, tuple[str, ...]]] = {}  # by mode, beside those that all models have
-    DEFAULTS: ClassVar[dict[str, Any]] = {}  # its own defaults of flags that all models have
-    collapse_hint: ClassVar[str] = "lower --l2 or --lr"
+    DEFAULTS: ClassVar[dict[str, Any]] = {}  # its own of what all models are told
+    collapse_levers: ClassVar[tuple[str, ...]] = ("l2", "lr")
     learns: ClassVar[bool] = True  # whether there is anything to train
     captures: bool = False
     unshared: str = ""

@@ -56,7 +56,9 @@ class Mode:
         """loss_n, or the default for None. Raises UserError for one that the model does not have."""
         names = self.losses_of(model)
         if loss_n not in (None, *names):
-            raise UserError(f"loss_n must be one of {', '.join(names)} in {self.name} mode, got {loss_n!r}")
+            raise UserError(
+                f"loss_n of {model.name} must be one of {', '.join(names)} in {self.name} mode, got {loss_n!r}"
+            )
         return loss_n or names[0]
 
     def candidates(self, batch: Rows) -> Tensor:

@@ -18,7 +18,8 @@ from ans_fast.models.shared_options import DROPOUT
 from ans_fast.options import Option
 from ans_fast.runner.choice import ModelChoice, model_flags
 from ans_fast.runner.modes import RUN_MODES
-from ans_fast.runner.settings import Data, Epochs, Global, Ranking, Settings, Start, Steps, Weights
+from ans_fast.runner.settings import Checks, Data, Global, Ranking, Settings, Start, Steps, Weights
+from ans_fast.training.schedule import Schedule
 
 OWN_OF_A_PROCESS = ("path", "gpu", "verbose", "out", "log_file")  # flags that may differ between processes of a group
 
@@ -84,7 +85,7 @@ def _groups(model: type[Recommender], mode: str) -> dict[str, Mapping[str, Optio
         "start": Start.options(),
         "global": Global.options(),
         "data": {**Data.options(), **own.data_flags()},
-        "training and evaluation": {**Epochs.options(), **own.metric_flags(), **Steps.options()},
+        "training and evaluation": {**Schedule.options(), **Checks.options(), **own.metric_flags(), **Steps.options()},
         "every model": {**Weights.options(), **every, **Ranking.options(), **own.row_flags(own.rows.losses_of(model))},
         model.name: {name: option for name, option in model_flags(model).items() if name not in every},
     }

@@ -21,10 +21,10 @@ from ans_fast.runner.settings import Settings
 from ans_fast.training.batches import Rows
 from ans_fast.training.checkpoint import Checkpoint, reading
 from ans_fast.training.choose import make_step
+from ans_fast.training.collapse import collapse
 from ans_fast.training.loop import NotFinite, train_epoch
 from ans_fast.training.optimizer import make_optimizer
 
-COLLAPSED = 0.05  # of the scores' spread before training
 OnEpoch = Callable[[int, float, dict[str, dict[str, float]]], None]  # epoch, loss, metrics by split
 
 
@@ -131,7 +131,8 @@ class Training:
     def _train(self, epoch: int) -> float:
         bar = _bar(epoch, -(-len(self.rows) // self.settings.batch_size), self.group)
         try:
-            return train_epoch(self.step, self.rows, self.settings.batch_size, bar.update if bar else _nothing)
+            update = bar.update if bar else _nothing
+            return train_epoch(self.step, self.rows, self.settings.batch_size, update)["loss"]
         except NotFinite as error:
             told = "no checkpoint was written before"
             if self._saved:
@@ -142,16 +143,10 @@ class Training:
                 bar.close()
 
     def _warn_of_collapse(self, epoch: int, state: Any) -> None:
-        spread, first = self.model.spread(state), self.history.first_spread
-        if not self._warned and spread is not None and first and spread < COLLAPSED * first:
+        told = collapse(self.model, state, self.history.first_spread, epoch, prefix="--")
+        if told and not self._warned:
             self._warned = True
-            logging.warning(
-                "Embeddings have collapsed by epoch %d (scores differ by %.2g, at first by %.2g): %s",
-                epoch,
-                spread,
-                first,
-                self.model.collapse_hint,
-            )
+            logging.warning(told)
 
 
 def _nothing() -> None:

@@ -8,12 +8,10 @@ from types import MappingProxyType
 from typing import Any
 
 from ans_fast.flag_types import (
-    Choice,
     Integer,
     Text,
     file_name,
     natural,
-    non_negative,
     positive_int,
     seed,
     separator,
@@ -25,7 +23,7 @@ from ans_fast.models.base import Recommender
 from ans_fast.models.modes import MODES
 from ans_fast.options import Option, Options
 from ans_fast.runner.modes import ClickRanking, RunMode
-from ans_fast.training.optimizer import OPTIMIZERS
+from ans_fast.training.schedule import Schedule
 
 DEVICE = "([0-9]{1,4}|(GPU|MIG)-[0-9A-Za-z/-]+)"
 GPUS = Text(f"(-1|{DEVICE}(,{DEVICE})*)?", "numbers of devices such as 0 or 0,1, or ''")
@@ -69,18 +67,12 @@ class Data(Options):
     sep = Option(separator, "\t", "what separates the columns (default: a tab)")
 
 
-class Epochs(Options):
-    """How long and in which steps."""
+class Checks(Options):
+    """When and how a model is looked at."""
 
-    epoch = Option(natural, 200, "epochs at most")
     check_epoch = Option(natural, 1, "look for collapsed embeddings every so many epochs")
     test_epoch = Option(Integer(-1, natural.most), -1, "show test results every so many epochs; -1: never")
-    early_stop = Option(natural, 10, "stop after so many epochs without a better dev result; 0: never")
-    lr = Option(non_negative, 1e-3, "learning rate")
-    l2 = Option(non_negative, 0, "weight decay")
-    batch_size = Option(positive_int, 256, "rows a training step")
     eval_batch_size = Option(positive_int, 256, "rows scored at once")
-    optimizer = Option(Choice(OPTIMIZERS), "Adam", "how parameters are updated")
 
 
 class Steps(Options):
@@ -111,7 +103,7 @@ class Weights(Options):
 IDLE = ("num_workers", "pin_memory", "buffer")  # ReChorus's flags that have nothing to do here
 
 
-class Settings(Start, Global, Data, Epochs, Steps, Ranking, ClickRanking, Weights):
+class Settings(Start, Global, Data, Schedule, Checks, Steps, Ranking, ClickRanking, Weights):
     """A run's settings: what all models and modes share as attributes, and these:
 
     flags: every flag's value by name. mode: the mode. model: the class that the flags choose; model_options: what they

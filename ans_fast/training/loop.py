@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import math
+import warnings
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,7 +16,9 @@ from ans_fast import distributed
 from ans_fast.errors import UserError
 from ans_fast.training.batches import Rows, shuffled
 from ans_fast.training.choose import make_step
+from ans_fast.training.collapse import collapse
 from ans_fast.training.optimizer import make_optimizer
+from ans_fast.training.schedule import Schedule
 from ans_fast.training.step import Step
 
 if TYPE_CHECKING:
@@ -39,8 +43,27 @@ class NotFinite(ArithmeticError):
         return f"batch {self.batch} ({', '.join(f'{name} {value:.4g}' for name, value in self.terms.items())})"
 
 
-def train_epoch(step: Step, rows: Rows, batch_size: int, on_batch: Callable[[], object] = lambda: None) -> float:
-    """One pass over `rows` (on the model's device) in an order from torch's CPU generator: the batches' mean loss.
+class Epoch(NamedTuple):
+    """What a callback of `fit` is told.
+
+    number: from 1. losses: means over the batches of the loss, by "loss", and of its parts by name. seconds: of
+    training. validation: the metric by its name; None where there is no validation.
+    """
+
+    number: int
+    losses: dict[str, float]
+    seconds: float
+    validation: dict[str, float] | None
+
+
+Callback = Callable[[Epoch], "bool | None"]
+
+
+def train_epoch(
+    step: Step, rows: Rows, batch_size: int, on_batch: Callable[[], object] = lambda: None
+) -> dict[str, float]:
+    """One pass over `rows` (on the model's device) in an order from torch's CPU generator: the batches' means of the
+    "loss" and of its parts by name.
 
     Raises NotFinite; parameters may be spoilt by then.
     """
@@ -52,14 +75,14 @@ def train_epoch(step: Step, rows: Rows, batch_size: int, on_batch: Callable[[], 
     for values in step.epoch(shuffled(rows), batch_size):
         losses.append(values)
         if len(losses) - checked == every:
-            _check(losses, checked, step.names)
+            _check_finite(losses, checked, step.names)
             checked = len(losses)
         on_batch()
-    _check(losses, checked, step.names)
-    return torch.stack(losses)[:, 0].double().mean().item()
+    _check_finite(losses, checked, step.names)
+    return dict(zip(step.names, torch.stack(losses).double().mean(0).tolist(), strict=True))
 
 
-def _check(losses: list[Tensor], checked: int, names: Sequence[str]) -> None:
+def _check_finite(losses: list[Tensor], checked: int, names: Sequence[str]) -> None:
     """Raises NotFinite for the first of the losses, after those that are `checked`, that is not finite."""
     if checked == len(losses):
         return
@@ -72,36 +95,43 @@ def _check(losses: list[Tensor], checked: int, names: Sequence[str]) -> None:
 
 def fit(
     model: Recommender,
-    epochs: int = 50,
-    batch_size: int = 2048,
-    lr: float = 1e-3,
-    l2: float = 0.0,
-    optimizer: str = "Adam",
+    epochs: int = Schedule.epoch.default,
+    batch_size: int = Schedule.batch_size.default,
+    lr: float = Schedule.lr.default,
+    l2: float | None = None,
+    optimizer: str = Schedule.optimizer.default,
     progress: bool = False,
     capture: bool = True,
     validation: Interactions | BipartiteGraph | None = None,
     metric: str = "NDCG@20",
-    early_stop: int = 10,
+    early_stop: int = Schedule.early_stop.default,
+    callbacks: Sequence[Callback] = (),
 ) -> list[float]:
     """Trains on the graph's clicks (TopK mode). torch.manual_seed makes it repeatable. In a program whose processes
     have joined a torch.distributed group each takes a share of every batch: all must have the same model and seed.
 
+    A warning tells when the embeddings have collapsed.
+
     Args:
-        epochs: passes over the clicks. batch_size: clicks a step. lr, l2: learning rate and weight decay.
+        epochs: passes over the clicks. batch_size: clicks a step. lr: learning rate.
+        l2: weight decay; None: the model's own default, which is 1e-5 for ANS and 0 for the others.
         optimizer: "Adam", "SGD", "Adagrad" or "Adadelta". progress: show a bar on stderr.
         capture: on a GPU record a step once and replay it as a CUDA graph, if the model `captures`.
         validation: later clicks; the model ends with the weights of the epoch whose `evaluate` on them has the largest
         metric. early_stop: epochs without a larger one after which training ends; 0: never.
+        callbacks: called in turn after each epoch with an `Epoch`; one that returns True ends training after it.
 
     Returns:
         The mean loss of each epoch; none for a model without parameters (POP).
 
     Raises:
-        UserError: the model is in another mode, the graph has no clicks, the loss became NaN or infinite, or processes
-            of a group differ.
+        UserError: an argument is out of range, the model is in another mode, the graph has no clicks, the loss became
+            NaN or infinite, or processes of a group differ.
     """
     if model.mode.labelled:
         raise UserError(f"fit trains in TopK mode, this model is in {model.mode.name} mode: use python -m ans_fast.run")
+    l2 = model.DEFAULTS.get("l2", Schedule.l2.default) if l2 is None else l2
+    _check(model, epoch=epochs, batch_size=batch_size, lr=lr, l2=l2, optimizer=optimizer, early_stop=early_stop)
     graph = model.graph
     if not graph.n_edges:
         raise UserError(f"fit learns from clicks, and {graph} has none")
@@ -114,22 +144,39 @@ def fit(
     step = make_step(model, make_optimizer(model, optimizer, lr, l2), group, capture)
     history: list[float] = []
     best, best_epoch, weights = -math.inf, 0, None
-    for epoch in _numbers(epochs, model.name, progress):
+    first, warned = model.spread(model.precompute()), False
+    for number in _numbers(epochs, model.name, progress):
+        began = perf_counter()
         try:
-            history.append(train_epoch(step, rows, batch_size))
+            losses = train_epoch(step, rows, batch_size)
         except NotFinite as error:
-            raise UserError(f"loss is not finite in epoch {epoch}, {error.told}: lower lr") from None
-        if validation is None:
-            continue
-        value = model.evaluate(validation, [metric])[metric]
-        if value > best:
-            best, best_epoch = value, epoch
-            weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-        elif early_stop and epoch - best_epoch >= early_stop:
+            raise UserError(f"loss is not finite in epoch {number}, {error.told}: lower lr") from None
+        seconds = perf_counter() - began
+        history.append(losses["loss"])
+        if not warned and (told := collapse(model, model.precompute(), first, number)):
+            warnings.warn(told, stacklevel=2)
+            warned = True
+        result = None
+        if validation is not None:
+            result = group.of_leader(model.evaluate(validation, [metric]))
+            if result[metric] > best:
+                best, best_epoch = result[metric], number
+                weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+        epoch = Epoch(number, losses, seconds, result)
+        ends = [bool(callback(epoch)) for callback in callbacks]
+        stale = early_stop > 0 and result is not None and number - best_epoch >= early_stop
+        if group.of_leader(stale or any(ends)):
             break
     if weights is not None:
         model.load_state_dict(weights)
     return history
+
+
+def _check(model: Recommender, **given: Any) -> None:
+    """Raises UserError, naming argument and model, for a value that the option of this name cannot have."""
+    for name, value in given.items():
+        argument = {"epoch": "epochs"}.get(name, name)
+        Schedule.options()[name].kind.taken(f"{argument} of {model.name}.fit", value)
 
 
 def _numbers(epochs: int, title: str, progress: bool) -> Iterable[int]:

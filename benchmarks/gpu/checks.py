@@ -134,7 +134,7 @@ def check_captured_steps(gpu: Gpu, case: StepCase) -> str:
     data, results = made(case.size, gpu.device), []
     for captured in (False, True):
         step = trainer(gpu, data, case, captured)
-        losses = torch.tensor([train_epoch(step, data.rows, 2_048) for _ in range(3)], dtype=torch.float64)
+        losses = torch.tensor([train_epoch(step, data.rows, 2_048)["loss"] for _ in range(3)], dtype=torch.float64)
         weights = torch.cat([parameter.detach().flatten() for parameter in step.model.parameters()])
         results.append((losses, weights.double().cpu()))
     (eager, weights), (captured, captured_weights) = results

@@ -140,9 +140,9 @@ def test_trains_and_is_saved_with_its_precision(graph: BipartiteGraph, case: str
 
 
 def test_who_has_no_such_precision_says_so(graph: BipartiteGraph):
-    with pytest.raises(UserError, match="precision must be float32 with base_model NGCF, got bf16"):
+    with pytest.raises(UserError, match="precision of ANS must be float32 with base_model NGCF, got bf16"):
         ANS(graph, base_model="NGCF", precision="bf16")
-    with pytest.raises(UserError, match="precision must be one of float32, bf16, got 'fp16'"):
+    with pytest.raises(UserError, match=r"precision of \w+ must be one of float32, bf16, got 'fp16'"):
         LightGCN(graph, precision="fp16")
     with pytest.raises(TypeError, match="NeuMF has no option 'precision'"):
         models.by_name("NeuMF")(graph, precision="bf16")

@@ -64,5 +64,5 @@ def test_dropped_clicks_are_a_share(graph):
 
 
 def test_unknown_base(graph):
-    with pytest.raises(UserError, match="base_model must be one of"):
+    with pytest.raises(UserError, match=r"base_model of \w+ must be one of"):
         ANS(graph, base_model="MF")

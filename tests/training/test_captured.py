@@ -53,7 +53,7 @@ class Run:
             self.step = Step(self.model, self.optimizer)
 
     def train(self, epochs: int, on_batch: Callable[[], object] = lambda: None) -> None:
-        self.losses += [train_epoch(self.step, self.rows, BATCH, on_batch) for _ in range(epochs)]
+        self.losses += [train_epoch(self.step, self.rows, BATCH, on_batch)["loss"] for _ in range(epochs)]
 
     def state(self) -> list[Any]:
         """All that training changes."""

@@ -30,7 +30,7 @@ def step_of(seed: int, kind: type = ANS, optimizer: str = "Adam") -> Step:
 
 
 def train(step: Step, epochs: int) -> list[float]:
-    return [train_epoch(step, ROWS, 16) for _ in range(epochs)]
+    return [train_epoch(step, ROWS, 16)["loss"] for _ in range(epochs)]
 
 
 @pytest.fixture
