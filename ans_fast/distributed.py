@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from types import TracebackType
@@ -43,20 +43,22 @@ class Processes:
         """Where the W parts of n things begin, and n: they differ by one in size at most."""
         return [n * rank // self.size for rank in range(self.size + 1)]
 
-    def sum_(self, tensor: Tensor) -> Tensor:
-        """Replaces the tensor by the sum of all processes' tensors, the same bits everywhere; returns it."""
-        return tensor
+    def sum_(self, tensor: Tensor) -> Callable[[], None]:
+        """Begins to replace the tensor by the sum of all processes' tensors, the same bits everywhere; it may not be
+        touched before what is returned has been called."""
+        return lambda: None
 
     def gather(self, tensor: Tensor) -> Tensor:
         """The tensors of all processes, of one shape, one after the other along the first dimension."""
         return tensor
 
-    def exchange(self, tensor: Tensor, sent: list[int], received: list[int]) -> Tensor:
-        """One-dimensional tensors cut into W parts, the r-th for process r: the parts for this one, in order.
+    def exchange(self, tensor: Tensor, sent: list[int], received: list[int]) -> Callable[[], Tensor]:
+        """Begins to send one-dimensional tensors cut into W parts, the r-th to process r; what is returned waits, and
+        gives the parts for this one, in order. Until then the tensor may not be touched.
 
         Args: sent, received: the parts' lengths, of what goes to and comes from each process.
         """
-        return tensor
+        return lambda: tensor
 
     def collect(self, value: T) -> list[T]:
         """Small values of all processes."""
@@ -101,10 +103,10 @@ class Group(Processes):
         self.local_rank = int(os.environ.get("LOCAL_RANK", 0))
         self.local_size = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
 
-    def sum_(self, tensor: Tensor) -> Tensor:
+    def sum_(self, tensor: Tensor) -> Callable[[], None]:
         with _connected():
-            self._dist.all_reduce(tensor, group=self._way(tensor))
-        return tensor
+            work = self._dist.all_reduce(tensor, group=self._way(tensor), async_op=True)
+        return lambda: _wait(work)
 
     def gather(self, tensor: Tensor) -> Tensor:
         parts = [torch.empty_like(tensor, memory_format=torch.contiguous_format) for _ in range(self.size)]
@@ -112,11 +114,16 @@ class Group(Processes):
             self._dist.all_gather(parts, tensor.contiguous(), group=self._way(tensor))
         return torch.cat(parts)
 
-    def exchange(self, tensor: Tensor, sent: list[int], received: list[int]) -> Tensor:
-        out = tensor.new_empty(sum(received))
+    def exchange(self, tensor: Tensor, sent: list[int], received: list[int]) -> Callable[[], Tensor]:
+        out, tensor = tensor.new_empty(sum(received)), tensor.contiguous()
         with _connected():
-            self._dist.all_to_all_single(out, tensor.contiguous(), received, sent, group=self._way(tensor))
-        return out
+            work = self._dist.all_to_all_single(out, tensor, received, sent, self._way(tensor), async_op=True)
+
+        def finish() -> Tensor:
+            _wait(work)
+            return out
+
+        return finish
 
     def collect(self, value: T) -> list[T]:
         values: list[Any] = [None] * self.size
@@ -131,7 +138,7 @@ class Group(Processes):
         return values[0]
 
     def wait(self) -> None:
-        self.sum_(torch.zeros(1))
+        self.sum_(torch.zeros(1))()
 
     def agree(self, facts: dict[str, Any]) -> None:
         of_leader, *others = self.collect(facts)
@@ -210,6 +217,11 @@ def _connected() -> Iterator[None]:
     except RuntimeError as error:
         told = " ".join(str(error).split()).split(". ")[0]
         raise UserError(f"another process of the group is lost, it was killed or broke off ({told[-100:]})") from None
+
+
+def _wait(work: Any) -> None:
+    with _connected():
+        work.wait()
 
 
 def use_share_of_cores(group: Processes) -> None:

@@ -14,14 +14,14 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from ans_fast import ops
 from ans_fast.distributed import Processes
 from ans_fast.errors import UserError, reason
+from ans_fast.nn.gather import is_free_to_read
 
 AT_ONCE = 1 << 18  # values of a table that are gathered at once: more would raise what the heap keeps
 _group: ContextVar[Processes | None] = ContextVar("group", default=None)
@@ -43,6 +43,30 @@ def columns_of(dim: int) -> Columns | None:
     return None if group is None else Columns(group, dim)
 
 
+class Seen:
+    """The distinct nodes that each process looks at in a step: nodes int64 [R], one process's after the other's, counts
+    of each.
+
+    Args:
+        looked_at: nodes int64 of each process, in any order, some repeatedly. n: how many there are in all.
+        rank: of this process.
+    """
+
+    def __init__(self, looked_at: Sequence[Tensor], n: int, rank: int):
+        # the batch's first, so that what a process's take is of the batch's size and not of the table's
+        ids, self._place, _ = ops.distinct_ids(torch.cat(list(looked_at)), n)
+        each = [ops.distinct_ids(self._place.index_select(0, nodes), len(ids)) for nodes in looked_at]
+        self.counts: list[int] = torch.cat([some.count for some in each]).tolist()
+        parts = [ids.index_select(0, some.ids[:count]) for some, count in zip(each, self.counts, strict=True)]
+        self.nodes, self._own, self._place_of_own = torch.cat(parts), parts[rank], each[rank].place
+
+    def at(self, nodes: Tensor) -> Tensor | None:
+        """At which of its own each of a process's nodes int64 [n] is: int64 [n]; None if they are these."""
+        if is_free_to_read(nodes) and torch.equal(nodes, self._own):
+            return None
+        return self._place_of_own.index_select(0, self._place.index_select(0, nodes))
+
+
 class Columns:
     """The columns of a table of D that this process holds; all blocks are of one size, to one column.
 
@@ -58,19 +82,20 @@ class Columns:
         self.group, self.dim = group, dim
         self.own = slice(*bounds[group.rank : group.rank + 2])
         self.widths = [end - begin for begin, end in pairwise(bounds)]
-        self._nodes: list[Tensor] = []
+        self._seen: Seen | None = None
+        self._looked_at: list[tuple[Tensor, Tensor]] = []  # own columns, with their graph, and whole rows
 
     @property
     def width(self) -> int:
         """How many columns this process holds."""
         return self.widths[self.group.rank]
 
-    def look_at(self, nodes: Sequence[Tensor]) -> None:
-        """Says which nodes each process looks at until further notice: int64, ascending, distinct."""
-        self._nodes = list(nodes)
+    def look_at(self, seen: Seen) -> None:
+        """Says which nodes the processes look at until further notice."""
+        self._seen = seen
 
     def rows(self, own: Callable[[Tensor], Tensor], nodes: Tensor) -> Tensor:
-        """Whole rows, with gradients.
+        """Whole rows. Their gradients stay with them until `return_gradients`.
 
         Args:
             own: gives this process's columns [R, …, d] of the rows of nodes int64 [R].
@@ -80,15 +105,43 @@ class Columns:
         Returns:
             [n, …, D].
         """
-        whole = _Whole.apply(own(torch.cat(self._nodes)), self, [len(some) for some in self._nodes])
-        return whole.index_select(0, torch.searchsorted(self._nodes[self.group.rank], nodes))
+        seen, group, blocks = self._seen, self.group, own(self._seen.nodes)
+        n_own, middle = seen.counts[group.rank], blocks.shape[1:-1]
+        sent = [n * blocks[0].numel() for n in seen.counts]
+        received = [n_own * middle.numel() * width for width in self.widths]
+        pieces = group.exchange(blocks.detach().flatten(), sent, received)().split(received)
+        whole = torch.cat([piece.view(n_own, *middle, -1) for piece in pieces], -1)
+        if blocks.requires_grad:
+            self._looked_at.append((blocks, whole.requires_grad_()))
+        at = seen.at(nodes)
+        return whole if at is None else whole.index_select(0, at)
+
+    def return_gradients(self) -> Callable[[], None]:
+        """Begins to send the gradients of `rows` back to who holds the columns; what is returned waits for this
+        process's own, and takes them through what `own` did."""
+        looked_at, self._looked_at = self._looked_at, []
+        arriving = [self._return(blocks, whole.grad) for blocks, whole in looked_at]
+
+        def finish() -> None:
+            for (blocks, _), wait in zip(looked_at, arriving, strict=True):
+                blocks.backward(wait().view(blocks.shape))
+
+        return finish
+
+    def _return(self, blocks: Tensor, grad: Tensor) -> Callable[[], Tensor]:
+        pieces = grad.split(self.widths, -1)
+        sizes = [piece.numel() for piece in pieces]
+        sent = grad.new_empty(grad.numel())
+        for part, piece in zip(sent.split(sizes), pieces, strict=True):
+            part.view(piece.shape).copy_(piece)
+        return self.group.exchange(sent, sizes, [n * blocks[0].numel() for n in self._seen.counts])
 
     def sums(self, partial: Callable[..., Tensor], *query: Tensor) -> Tensor:
         """Sums over all columns of partial(*query) [B, …], what this process's columns give; every process calls for a
         query of its own, tensors [B, …] of the same shapes, and has its answer."""
         parts = partial(*(self.group.gather(tensor) for tensor in query))
         size, each = self.group.size, parts.numel() // self.group.size
-        received = self.group.exchange(parts.reshape(-1), [each] * size, [each] * size)
+        received = self.group.exchange(parts.reshape(-1), [each] * size, [each] * size)()
         return received.view(size, len(query[0]), *parts.shape[1:]).sum(0)
 
     def part_of(self, whole: Tensor) -> Tensor:
@@ -108,7 +161,7 @@ class Columns:
             part = block[start : start + n_rows]
             sent = [part.numel(), *[0] * (group.size - 1)]
             received = [len(part) * width if group.leads else 0 for width in self.widths]
-            pieces = group.exchange(part.reshape(-1), sent, received).split(received)
+            pieces = group.exchange(part.reshape(-1), sent, received)().split(received)
             if group.leads:
                 columns = [piece.view(len(part), -1) for piece in pieces]
                 whole[start : start + n_rows] = torch.cat(columns, 1).cpu()
@@ -125,27 +178,3 @@ def _mapped_file(size: int, folder: Path) -> mmap.mmap:
             return mmap.mmap(file.fileno(), 0)
     except OSError as error:
         raise UserError(f"cannot write a file of {size:,} bytes to {folder}: {reason(error)}") from None
-
-
-class _Whole(torch.autograd.Function):
-    """From blocks of columns of the rows that every process looks at to whole rows of one's own; gradients go back."""
-
-    @staticmethod
-    def forward(ctx: Any, blocks: Tensor, columns: Columns, counts: list[int]) -> Tensor:
-        """blocks [Σ counts, …, d] -> [counts[rank], …, D]."""
-        ctx.columns, ctx.counts, ctx.shape = columns, counts, blocks.shape
-        n_own, middle = counts[columns.group.rank], blocks.shape[1:-1]
-        each = middle.numel()
-        sent = [n * each * columns.width for n in counts]
-        received = [n_own * each * width for width in columns.widths]
-        pieces = columns.group.exchange(blocks.reshape(-1), sent, received).split(received)
-        return torch.cat([piece.view(n_own, *middle, -1) for piece in pieces], -1)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        columns, counts = ctx.columns, ctx.counts
-        pieces = [piece.reshape(-1) for piece in grad.split(columns.widths, -1)]
-        each = ctx.shape[1:-1].numel() * columns.width
-        received = columns.group.exchange(torch.cat(pieces), [len(p) for p in pieces], [n * each for n in counts])
-        return received.view(ctx.shape), None, None

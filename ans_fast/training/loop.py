@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from ans_fast.graph import BipartiteGraph
     from ans_fast.models.base import Recommender
 
-CHECK_EVERY = {"cpu": 1}  # batches between looks at the loss; on other devices a look waits for all that is queued
-CHECK_EVERY_ELSEWHERE = 64
+CHECK_EVERY = {"cpu": 1}  # batches between looks at the loss
+CHECK_EVERY_ELSEWHERE = 64  # where a look waits for all that a device has queued, or for other processes
 
 
 class NotFinite(ArithmeticError):
@@ -69,28 +69,30 @@ def train_epoch(
     """
     step.model.train()
     step.model.begin_epoch()
-    every = CHECK_EVERY.get(rows.users.device.type, CHECK_EVERY_ELSEWHERE)
-    losses: list[Tensor] = []
-    checked = 0
+    every = CHECK_EVERY.get(rows.users.device.type if step.alone else "", CHECK_EVERY_ELSEWHERE)
+    losses: list[Tensor] = []  # [n, T] of each look
+    waiting: list[Tensor] = []  # for the next look
+    n_checked = 0
     for values in step.epoch(shuffled(rows), batch_size):
-        losses.append(values)
-        if len(losses) - checked == every:
-            _check_finite(losses, checked, step.names)
-            checked = len(losses)
+        waiting.append(values)
+        if len(waiting) == every:
+            losses.append(_finite(step, waiting, n_checked))
+            n_checked, waiting = n_checked + every, []
         on_batch()
-    _check_finite(losses, checked, step.names)
-    return dict(zip(step.names, torch.stack(losses).double().mean(0).tolist(), strict=True))
+    if waiting:
+        losses.append(_finite(step, waiting, n_checked))
+    return dict(zip(step.names, torch.cat(losses).double().mean(0).tolist(), strict=True))
 
 
-def _check_finite(losses: list[Tensor], checked: int, names: Sequence[str]) -> None:
-    """Raises NotFinite for the first of the losses, after those that are `checked`, that is not finite."""
-    if checked == len(losses):
-        return
-    values = torch.stack(losses[checked:])
+def _finite(step: Step, waiting: list[Tensor], n_before: int) -> Tensor:
+    """The losses and their parts of batches [n, T], of what steps gave. Raises NotFinite for the first that is not, of
+    which n_before batches more come before these."""
+    values = step.of_batches(torch.stack(waiting))
     broken = (~values[:, 0].isfinite()).nonzero()
     if len(broken):
         at = int(broken[0])
-        raise NotFinite(checked + at + 1, dict(zip(names, values[at].tolist(), strict=True)))
+        raise NotFinite(n_before + at + 1, dict(zip(step.names, values[at].tolist(), strict=True)))
+    return values
 
 
 def fit(

@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
 from ans_fast.distributed import Processes
 from ans_fast.errors import UserError
+from ans_fast.nn.columns import Seen
 from ans_fast.nn.held_state import held_tables
-from ans_fast.training.batches import Part, Rows
+from ans_fast.ops._seed import draw_seeds
+from ans_fast.training.batches import Part, Rows, batches
 from ans_fast.training.optimizer import Optimizer
 from ans_fast.training.step import Step
 
 if TYPE_CHECKING:
     from ans_fast.models.base import Recommender
+
+T = TypeVar("T")
+
+
+class Drawn(NamedTuple):
+    """What a step knows before it looks at a parameter: this process's share of the batch, the batch's seeds, and what
+    the processes look at in tables held in columns; None: there are none."""
+
+    own: Part
+    seeds: Sequence[Tensor]
+    seen: Seen | None
 
 
 class SharedStep(Step):
@@ -27,6 +40,8 @@ class SharedStep(Step):
     is a mean over rows, so that of the whole batch is the mean of the shares', weighed by their rows. Gradients and
     losses are added up in one all-reduce; those of tables that are held in columns come by columns.
     """
+
+    alone = False
 
     def __init__(self, model: Recommender, optimizer: Optimizer, group: Processes):
         super().__init__(model, optimizer)
@@ -38,35 +53,67 @@ class SharedStep(Step):
         self.parameters = [p for p in model.parameters() if p.requires_grad and p not in held]
 
     def __call__(self, batch: Rows, seeds: Sequence[Tensor]) -> Tensor:
-        self.optimizer.zero_grad()
+        return self._take(self._drawn(batch, seeds), lambda: None)[0]
+
+    def epoch(self, rows: Rows, size: int) -> Iterator[Tensor]:
+        """As in Step. While gradients are on their way the next batch is drawn."""
+        seeds = draw_seeds(-(-len(rows) // size), self.model.seed_count)
+        all_drawn = (self._drawn(batch, own.unbind()) for batch, own in zip(batches(rows, size), seeds, strict=True))
+        drawn = next(all_drawn, None)
+        while drawn:
+            values, drawn = self._take(drawn, lambda: next(all_drawn, None))
+            yield values
+
+    def _drawn(self, batch: Rows, seeds: Sequence[Tensor]) -> Drawn:
         batch = self.model.draw(batch, seeds)
         shares = [Part(batch, *bounds) for bounds in pairwise(self.group.bounds(len(batch)))]
-        if self.tables:
-            nodes = [self._nodes_of(share.rows) for share in shares]
-            for table in self.tables:
-                table.columns.look_at(nodes)
-        own = shares[self.group.rank]
-        weight = own.weight
-        loss, parts = self.model.loss(own.rows, seeds)
+        rank, n_nodes = self.group.rank, self.model.graph.n_nodes
+        seen = Seen([self._nodes_of(share.rows) for share in shares], n_nodes, rank) if self.tables else None
+        return Drawn(shares[rank], seeds, seen)
+
+    def _take(self, drawn: Drawn, meanwhile: Callable[[], T]) -> tuple[Tensor, T]:
+        """The step with what was drawn: its values, and what `meanwhile` gives, which is called while the processes
+        exchange gradients."""
+        self.optimizer.zero_grad()
+        for table in self.tables:
+            table.columns.look_at(drawn.seen)
+        weight = drawn.own.weight
+        loss, parts = self.model.loss(drawn.own.rows, drawn.seeds)
         (loss * weight).backward()
         self.names = ("loss", *parts)
         values = weight * torch.stack([value.detach() for value in (loss, *parts.values())])
-        self._add_up(values)
+        finishes = [self._add_up_gradients(), *(table.columns.return_gradients() for table in self.tables)]
+        result = meanwhile()
+        for finish in finishes:
+            finish()
         self.optimizer.step()
-        return values
+        return values, result
 
     def _nodes_of(self, rows: Rows) -> Tensor:
-        """The distinct nodes that rows look at, ascending."""
+        """The nodes that rows look at."""
         n_users = self.model.graph.n_users
         items = (ids for ids in (rows.items, rows.neg_items) if ids is not None)
-        return torch.cat([rows.users, *(ids.flatten() + n_users for ids in items)]).unique()
+        return torch.cat([rows.users, *(ids.flatten() + n_users for ids in items)])
 
-    def _add_up(self, values: Tensor) -> None:
-        """Replaces the parameters' gradients, and the values, by their sums over the group."""
+    def of_batches(self, values: Tensor) -> Tensor:
+        self.group.sum_(values)()
+        return values
+
+    def _add_up_gradients(self) -> Callable[[], None]:
+        """Begins to add up the gradients of what every process holds as a whole; what is returned puts the sums in
+        their places."""
         for parameter in self.parameters:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
-        tensors = [*(parameter.grad for parameter in self.parameters), values]
-        sums = self.group.sum_(torch.cat([tensor.flatten() for tensor in tensors]))
-        for tensor, total in zip(tensors, sums.split([tensor.numel() for tensor in tensors]), strict=True):
-            tensor.copy_(total.view_as(tensor))
+        gradients = [parameter.grad for parameter in self.parameters]
+        if not gradients:
+            return lambda: None
+        sums = torch.cat([gradient.flatten() for gradient in gradients])
+        summed = self.group.sum_(sums)
+
+        def finish() -> None:
+            summed()
+            for gradient, total in zip(gradients, sums.split([g.numel() for g in gradients]), strict=True):
+                gradient.copy_(total.view_as(gradient))
+
+        return finish

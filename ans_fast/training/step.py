@@ -21,7 +21,10 @@ class Step:
 
     Attributes:
         names: of what a step gives, the loss first; () before the first step.
+        alone: whether what it gives is of the whole batch, and not this process's part of a sum (`of_batches`).
     """
+
+    alone = True
 
     def __init__(self, model: Recommender, optimizer: Optimizer):
         self.model, self.optimizer = model, optimizer
@@ -46,3 +49,7 @@ class Step:
         seeds = draw_seeds(-(-len(rows) // size), self.model.seed_count)
         for batch, own in zip(batches(rows, size), seeds, strict=True):
             yield self(batch, own.unbind())
+
+    def of_batches(self, values: Tensor) -> Tensor:
+        """What steps gave [n, T], of their whole batches."""
+        return values

@@ -10,7 +10,7 @@ import torch
 
 from ans_fast.distributed import Processes
 from ans_fast.errors import UserError
-from ans_fast.nn.columns import Columns, in_columns
+from ans_fast.nn.columns import Columns, Seen, in_columns
 from ans_fast.nn.node_table import AT_ONCE, NodeTable
 from tests.conftest import random_graph
 
@@ -73,3 +73,16 @@ def test_fewer_columns_than_processes():
         pytest.raises(UserError, match="emb_size must be at least the number of processes, 4, got 3"),
     ):
         NodeTable(random_graph(5, 5, 5), 3)
+
+
+@pytest.mark.parametrize("rank", [0, 1, 2])
+def test_distinct_nodes_of_each_process(rank):
+    """Some of which others look at too."""
+    torch.manual_seed(rank)
+    looked_at = [torch.randint(low, low + 30, (size,)) for low, size in ((0, 40), (20, 1), (10, 90))]
+    seen = Seen(looked_at, 50, rank)
+    each = [nodes.unique() for nodes in looked_at]
+    assert seen.counts == [len(nodes) for nodes in each]
+    assert torch.equal(seen.nodes, torch.cat(each))
+    assert torch.equal(each[rank][seen.at(looked_at[rank])], looked_at[rank])
+    assert seen.at(each[rank]) is None

@@ -12,7 +12,7 @@ from ans_fast import ops, reference
 from tests.conftest import run_at_simd_level
 
 #          B    N     D
-SHAPES = [(1, 1, 1), (5, 7, 3), (33, 300, 64), (100, 257, 20), (25, 4200, 9), (130, 16, 100), (200, 1100, 64)]
+SHAPES = [(1, 1, 1), (5, 7, 3), (33, 300, 64), (100, 257, 20), (25, 4200, 9), (130, 16, 100)]
 ALL = ("queries", "keys", "query_ids", "key_ids", "key_bias")
 
 
@@ -70,17 +70,6 @@ def test_fused_is_the_reference(shape, without):
     single = case(shape, without, torch.float32)
     want = [value.float() for value in with_gradients(double(single), reference.log_sum_exp)]
     torch.testing.assert_close(with_gradients(single), want, rtol=1e-4, atol=2e-5)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_rows_need_not_begin_at_the_boundary_of_a_register(dtype):
-    inputs = case((60, 600, 64), dtype=dtype)
-    shifted = dict(inputs)
-    for name in ("queries", "keys"):
-        memory = torch.zeros(inputs[name].numel() + 1, dtype=dtype)
-        shifted[name] = memory[1:].view_as(inputs[name]).copy_(inputs[name])
-    for one, other in zip(with_gradients(inputs), with_gradients(shifted), strict=True):
-        assert torch.equal(one, other)
 
 
 @pytest.mark.parametrize("backend", ["fused", "reference"])
