@@ -79,7 +79,7 @@ def test_fewer_columns_than_processes():
 def test_distinct_nodes_of_each_process(rank):
     """Some of which others look at too."""
     torch.manual_seed(rank)
-    looked_at = [torch.randint(low, low + 30, (size,)) for low, size in ((0, 40), (20, 1), (10, 90))]
+    looked_at = [torch.randint(low, low + 30, (size,)).repeat(2) for low, size in ((0, 40), (20, 3), (10, 90))]
     seen = Seen(looked_at, 50, rank)
     each = [nodes.unique() for nodes in looked_at]
     assert seen.counts == [len(nodes) for nodes in each]
