@@ -1,4 +1,7 @@
-"""log_sum_exp over the items of a batch, over B and D."""
+"""log_sum_exp over the items of a batch, over B and D.
+
+Memory has both gradients in it, 1.05 MB at B 2048 and D 64; each copy of the scores that is held would be 16.8 MB more.
+"""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ans_fast import ops, reference
+from benchmarks.memory import extra_peak
 from tests.conftest import run_at_simd_level
 
 #          B    N     D
@@ -163,6 +164,14 @@ def test_every_simd_level(level):
         "        t.test_fused_is_the_reference(shape, without)\n"
     )
     run_at_simd_level(level, code)
+
+
+@pytest.mark.parametrize("dim", [60, 64])
+def test_scores_are_never_held(dim):
+    inputs = case((4096, 4096, dim), dtype=torch.float32)
+    with_gradients(inputs)
+    peak = extra_peak(lambda: with_gradients(inputs))
+    assert peak is None or peak < 10  # MB: the scores alone are 67, both gradients 2
 
 
 def test_non_contiguous():
