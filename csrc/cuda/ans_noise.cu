@@ -11,8 +11,7 @@ constexpr int kThreads = 256;
 __global__ void __launch_bounds__(kThreads) noise_kernel(const NoiseArgs a) {
   const int64_t blocks = (a.dim + 3) / 4, total = a.n_rows * blocks;
   const uint64_t seed = value_of(a.seed);
-  for (int64_t i = blockIdx.x * static_cast<int64_t>(kThreads) + threadIdx.x; i < total;
-       i += static_cast<int64_t>(gridDim.x) * kThreads) {
+  for (int64_t i = thread_of_grid(); i < total; i += threads_of_grid()) {
     const int64_t row = i / blocks, block = i % blocks;
     const PhiloxBlock draw = philox(seed, static_cast<uint64_t>(row), static_cast<uint32_t>(block), kNoiseStream);
     for (int j = 0; j < 4 && 4 * block + j < a.dim; ++j) a.out[row * a.dim + 4 * block + j] = unit_float(draw.word[j]);
@@ -22,9 +21,9 @@ __global__ void __launch_bounds__(kThreads) noise_kernel(const NoiseArgs a) {
 }  // namespace
 
 void ans_noise(const NoiseArgs& args, const Stream& stream) {
-  const int64_t blocks = (args.n_rows * ((args.dim + 3) / 4) + kThreads - 1) / kThreads;
-  if (blocks == 0) return;
-  ANS_LAUNCH(noise_kernel, dim3(grid_for(blocks, 16)), dim3(kThreads), 0, stream.stream, args);
+  const int64_t total = args.n_rows * ((args.dim + 3) / 4);
+  if (total == 0) return;
+  ANS_LAUNCH(noise_kernel, dim3(grid_for(total, kThreads, 16)), dim3(kThreads), 0, stream.stream, args);
 }
 
 }  // namespace ans::cuda

@@ -323,12 +323,11 @@ __global__ void __launch_bounds__(kWarp * kWarp)
   if (threadIdx.x == 0 && mine == dim) *grad_bias = sum;
 }
 
-unsigned blocks_for(int64_t work, int64_t a_block) { return static_cast<unsigned>((work + a_block - 1) / a_block); }
 
 template <typename R>
 unsigned backward_blocks(int64_t n_tasks) {
   using U = Unit<R::kTeamSize>;
-  return grid_for((n_tasks + U::kUnits - 1) / U::kUnits, kBackwardBlocks<R>);
+  return grid_for(n_tasks, U::kUnits, kBackwardBlocks<R>);
 }
 
 // to[0, count) = 0
@@ -351,7 +350,7 @@ void launch(Backward<T> work, const Stream& stream) {
   const unsigned blocks = backward_blocks<R>(n_tasks);
   const int64_t units = int64_t{blocks} * U::kUnits;
   work.margins = take<float>(stream.memory, units * (dim + 1));
-  ANS_LAUNCH((selected_kernel<T, R>), dim3(grid_for((n_tasks + teams - 1) / teams, 4)), dim3(kThreads),
+  ANS_LAUNCH((selected_kernel<T, R>), dim3(grid_for(n_tasks, teams, 4)), dim3(kThreads),
              kTeamSharedBytes<R::kTeamSize>, stream.stream, work);
   ANS_LAUNCH((backward_kernel<T, R>), dim3(blocks), dim3(kThreads), U::kUnits * (dim + 1) * sizeof(float),
              stream.stream, work);

@@ -116,7 +116,7 @@ void ans_terms_forward(const AnsForwardArgs<T>& args, const Stream& stream) {
     with_row<T>(args.dim, [&](auto row) {
       using R = decltype(row);
       using U = Unit<R::kTeamSize>;
-      const unsigned blocks = grid_for((n_tasks + U::kUnits - 1) / U::kUnits, 4);
+      const unsigned blocks = grid_for(n_tasks, U::kUnits, 4);
       ANS_LAUNCH((forward_kernel<T, R>), dim3(blocks), dim3(kThreads), kTeamSharedBytes<R::kTeamSize>, stream.stream, args,
                  hop_terms);
     });

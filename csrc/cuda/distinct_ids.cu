@@ -6,10 +6,6 @@ namespace {
 
 constexpr int kThreads = 256, kWarps = kThreads / 32;
 
-__device__ __forceinline__ int64_t thread_of_grid() {
-  return blockIdx.x * static_cast<int64_t>(kThreads) + threadIdx.x;
-}
-
 __global__ void __launch_bounds__(kThreads) clear_kernel(const DistinctArgs a) {
   const int64_t id = thread_of_grid();
   if (id < a.n) a.place[id] = -1;
@@ -75,7 +71,7 @@ __global__ void __launch_bounds__(kThreads) fill_kernel(const DistinctArgs a) {
 }  // namespace
 
 void distinct_ids(const DistinctArgs& args, const Stream& stream) {
-  const auto blocks = [](int64_t n) { return dim3(static_cast<unsigned>(n == 0 ? 1 : (n + kThreads - 1) / kThreads)); };
+  const auto blocks = [](int64_t n) { return dim3(n == 0 ? 1 : blocks_for(n, kThreads)); };
   const dim3 threads(kThreads);
   int32_t* counts = take<int32_t>(stream.memory, blocks(args.n).x);
   ANS_LAUNCH(clear_kernel, blocks(args.n), threads, 0, stream.stream, args);

@@ -87,7 +87,7 @@ void hardest_negatives(const HardestArgs<T>& args, const Stream& stream) {
   with_row<T>(args.dim, [&](auto row) {
     using R = decltype(row);
     constexpr int64_t teams = kThreads / R::kTeamSize;
-    const dim3 blocks(grid_for((n_tasks + teams - 1) / teams, kBlocks)), threads(kThreads);
+    const dim3 blocks(grid_for(n_tasks, teams, kBlocks)), threads(kThreads);
     constexpr int shared = kTeamSharedBytes<R::kTeamSize>;
     if (args.item_gate == nullptr) {
       ANS_LAUNCH((hardest_kernel<T, R, false>), blocks, threads, shared, stream.stream, args);

@@ -148,7 +148,7 @@ __global__ void __launch_bounds__(kThreads, 3) forward_kernel(const Side<T> quer
 
 __global__ void __launch_bounds__(kThreads) add_kernel(const Running* shares, int64_t n_shares, int64_t n_queries,
                                                        float* log_sums) {
-  const int64_t query = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
+  const int64_t query = thread_of_grid();
   if (query >= n_queries) return;
   Running all = {-INFINITY, 0.0f};
   for (int64_t share = 0; share < n_shares; ++share) all = add(all, shares[share * n_queries + query]);
@@ -200,7 +200,7 @@ __global__ void __launch_bounds__(kThreads, 3) backward_kernel(const Side<T> x, 
   }
 }
 
-unsigned tiles(int64_t n) { return static_cast<unsigned>((n + kTile - 1) / kTile); }
+unsigned tiles(int64_t n) { return blocks_for(n, kTile); }
 
 template <typename T>
 Side<T> queries_of(const LogSumExpArgs<T>& a, const float* log_sums, const float* grad) {
@@ -226,13 +226,13 @@ void backward_pass(const Side<T>& x, const Side<T>& y, float scale, int64_t dim,
 template <typename T>
 void log_sum_exp(const LogSumExpArgs<T>& a, const Stream& stream) {
   constexpr int shared = 2 * kSlice * kTileStride * static_cast<int>(sizeof(float));
-  const unsigned n_shares = (tiles(a.n_keys) + kTilesAShare - 1) / kTilesAShare;
+  const unsigned n_shares = blocks_for(tiles(a.n_keys), kTilesAShare);
   Running* const shares = take<Running>(stream.memory, n_shares * a.n_queries);
   if (n_shares > 0) {
     ANS_LAUNCH(forward_kernel<T>, dim3(tiles(a.n_queries), n_shares), dim3(kThreads), shared, stream.stream,
                queries_of(a, nullptr, nullptr), keys_of(a), a.scale, a.dim, shares);
   }
-  ANS_LAUNCH(add_kernel, dim3(static_cast<unsigned>((a.n_queries + kThreads - 1) / kThreads)), dim3(kThreads), 0,
+  ANS_LAUNCH(add_kernel, dim3(blocks_for(a.n_queries, kThreads)), dim3(kThreads), 0,
              stream.stream, shares, n_shares, a.n_queries, a.log_sums);
 }
 

@@ -72,12 +72,22 @@ namespace ans::cuda {
 constexpr unsigned kAllLanes = 0xffffffffu;
 constexpr int64_t kMaxDim = 1024;  // of the longest row that a team of lanes holds (rows.h)
 
-// Blocks for `work` blocks' worth of work in kernels that stride over the grid: `a_processor` for each multiprocessor
-// at most.
-inline unsigned grid_for(int64_t work, int64_t a_processor) {
-  const int64_t most = multiprocessors() * a_processor;
-  return static_cast<unsigned>(work < most ? work : most);
+// Blocks for `work`, of which each does `a_block`.
+inline unsigned blocks_for(int64_t work, int64_t a_block) {
+  return static_cast<unsigned>((work + a_block - 1) / a_block);
 }
+
+// The same for kernels that stride over the grid: `a_processor` for each multiprocessor at most.
+inline unsigned grid_for(int64_t work, int64_t a_block, int64_t a_processor) {
+  const int64_t blocks = (work + a_block - 1) / a_block, most = multiprocessors() * a_processor;
+  return static_cast<unsigned>(blocks < most ? blocks : most);
+}
+
+// This thread among all of the grid, and how many they are, where blocks have one dimension.
+__device__ __forceinline__ int64_t thread_of_grid() {
+  return blockIdx.x * static_cast<int64_t>(blockDim.x) + threadIdx.x;
+}
+__device__ __forceinline__ int64_t threads_of_grid() { return static_cast<int64_t>(gridDim.x) * blockDim.x; }
 
 // Where a kernel runs.
 struct Stream {

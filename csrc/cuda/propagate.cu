@@ -182,8 +182,8 @@ void with_teams(int64_t dim, Function function) {
   with_row<T>(dim <= 256 ? dim : (dim % 256 == 0 ? 256 : 255), [&](auto row) {
     using R = decltype(row);
     constexpr int64_t teams = kThreads / R::kTeamSize, width = R::kTeamSize * kValues;
-    const auto slabs = static_cast<unsigned>((dim + width - 1) / width);
-    function(row, [=](int64_t n) { return dim3(static_cast<unsigned>((n + teams - 1) / teams), slabs); });
+    const unsigned slabs = blocks_for(dim, width);
+    function(row, [=](int64_t n) { return dim3(blocks_for(n, teams), slabs); });
   });
 }
 

@@ -8,19 +8,15 @@ namespace {
 
 constexpr int kThreads = 256, kWarps = kThreads / 32;
 
-__device__ __forceinline__ int64_t thread_of_grid() {
-  return blockIdx.x * static_cast<int64_t>(kThreads) + threadIdx.x;
-}
-
-unsigned blocks_for(int64_t n, int64_t a_block) { return grid_for((n + a_block - 1) / a_block, 16); }
+unsigned grid_of(int64_t work, int64_t a_block) { return grid_for(work, a_block, 16); }
 
 // -1 is the largest number of those without a sign.
 __global__ void __launch_bounds__(kThreads) no_position_kernel(const FirstArgs a) {
-  for (int64_t id = thread_of_grid(); id < a.n; id += static_cast<int64_t>(gridDim.x) * kThreads) a.first[id] = -1;
+  for (int64_t id = thread_of_grid(); id < a.n; id += threads_of_grid()) a.first[id] = -1;
 }
 
 __global__ void __launch_bounds__(kThreads) first_position_kernel(const FirstArgs a) {
-  for (int64_t r = thread_of_grid(); r < a.n_ids; r += static_cast<int64_t>(gridDim.x) * kThreads) {
+  for (int64_t r = thread_of_grid(); r < a.n_ids; r += threads_of_grid()) {
     const int64_t id = a.ids[r];
     if (id >= 0 && id < a.n) atomicMin(reinterpret_cast<unsigned*>(a.first) + id, static_cast<unsigned>(r));
   }
@@ -30,7 +26,7 @@ __global__ void __launch_bounds__(kThreads) first_position_kernel(const FirstArg
 template <typename T, typename Function>
 __device__ __forceinline__ void for_each_position(const RepeatArgs<T>& a, Function function) {
   const int lane = static_cast<int>(threadIdx.x) % 32;
-  for (int64_t r = thread_of_grid() / 32; r < a.n_ids; r += static_cast<int64_t>(gridDim.x) * kWarps) {
+  for (int64_t r = thread_of_grid() / 32; r < a.n_ids; r += threads_of_grid() / 32) {
     const int64_t id = __ldg(a.ids + r);
     function(r, id >= 0 && id < a.n ? int64_t{__ldg(a.first + id)} : int64_t{-1}, lane);
   }
@@ -46,7 +42,7 @@ __global__ void __launch_bounds__(kThreads) copy_kernel(const RepeatArgs<T> a) {
 }
 
 __global__ void __launch_bounds__(kThreads) clear_kernel(float* sums, int64_t size) {
-  for (int64_t i = thread_of_grid(); i < size; i += static_cast<int64_t>(gridDim.x) * kThreads) sums[i] = 0.0f;
+  for (int64_t i = thread_of_grid(); i < size; i += threads_of_grid()) sums[i] = 0.0f;
 }
 
 // Zeros are left out: of an id that stands for none there may be thousands.
@@ -63,23 +59,22 @@ __global__ void __launch_bounds__(kThreads) add_kernel(const RepeatArgs<T> a, fl
 
 template <typename T>
 __global__ void __launch_bounds__(kThreads) round_kernel(const float* sums, int64_t size, T* out) {
-  for (int64_t i = thread_of_grid(); i < size; i += static_cast<int64_t>(gridDim.x) * kThreads)
-    out[i] = from_float<T>(sums[i]);
+  for (int64_t i = thread_of_grid(); i < size; i += threads_of_grid()) out[i] = from_float<T>(sums[i]);
 }
 
 }  // namespace
 
 void find_first(const FirstArgs& args, const Stream& stream) {
   if (args.n == 0) return;
-  ANS_LAUNCH(no_position_kernel, dim3(blocks_for(args.n, kThreads)), dim3(kThreads), 0, stream.stream, args);
+  ANS_LAUNCH(no_position_kernel, dim3(grid_of(args.n, kThreads)), dim3(kThreads), 0, stream.stream, args);
   if (args.n_ids == 0) return;
-  ANS_LAUNCH(first_position_kernel, dim3(blocks_for(args.n_ids, kThreads)), dim3(kThreads), 0, stream.stream, args);
+  ANS_LAUNCH(first_position_kernel, dim3(grid_of(args.n_ids, kThreads)), dim3(kThreads), 0, stream.stream, args);
 }
 
 template <typename T>
 void copy_repeats(const RepeatArgs<T>& args, const Stream& stream) {
   if (args.n_ids * args.width == 0) return;
-  ANS_LAUNCH(copy_kernel<T>, dim3(blocks_for(args.n_ids, kWarps)), dim3(kThreads), 0, stream.stream, args);
+  ANS_LAUNCH(copy_kernel<T>, dim3(grid_of(args.n_ids, kWarps)), dim3(kThreads), 0, stream.stream, args);
 }
 
 template <typename T>
@@ -89,7 +84,7 @@ void sum_repeats(const RepeatArgs<T>& args, const Stream& stream) {
   float* sums;
   if constexpr (sizeof(T) == sizeof(float)) sums = args.out;
   else sums = take<float>(stream.memory, size);
-  const dim3 threads(kThreads), by_value(blocks_for(size, kThreads)), by_row(blocks_for(args.n_ids, kWarps));
+  const dim3 threads(kThreads), by_value(grid_of(size, kThreads)), by_row(grid_of(args.n_ids, kWarps));
   ANS_LAUNCH(clear_kernel, by_value, threads, 0, stream.stream, sums, size);
   ANS_LAUNCH(add_kernel<T>, by_row, threads, 0, stream.stream, args, sums);
   if constexpr (sizeof(T) != sizeof(float)) {

@@ -11,8 +11,7 @@ constexpr int kThreads = 256;
 __global__ void __launch_bounds__(kThreads) sample_kernel(const SampleArgs a) {
   const int64_t blocks = (a.n_negatives + 3) / 4, total = a.n_rows * blocks;
   const uint64_t seed = value_of(a.seed);
-  for (int64_t i = blockIdx.x * static_cast<int64_t>(kThreads) + threadIdx.x; i < total;
-       i += static_cast<int64_t>(gridDim.x) * kThreads) {
+  for (int64_t i = thread_of_grid(); i < total; i += threads_of_grid()) {
     const int64_t row = i / blocks, block = i % blocks;
     const Allowed allowed = allowed_of(a, a.users[row]);
     if (allowed.count > 0) {
@@ -26,9 +25,9 @@ __global__ void __launch_bounds__(kThreads) sample_kernel(const SampleArgs a) {
 }  // namespace
 
 void sample_negatives(const SampleArgs& args, const Stream& stream) {
-  const int64_t blocks = (args.n_rows * ((args.n_negatives + 3) / 4) + kThreads - 1) / kThreads;
-  if (blocks == 0) return;
-  ANS_LAUNCH(sample_kernel, dim3(grid_for(blocks, 16)), dim3(kThreads), 0, stream.stream, args);
+  const int64_t total = args.n_rows * ((args.n_negatives + 3) / 4);
+  if (total == 0) return;
+  ANS_LAUNCH(sample_kernel, dim3(grid_for(total, kThreads, 16)), dim3(kThreads), 0, stream.stream, args);
 }
 
 }  // namespace ans::cuda

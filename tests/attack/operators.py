@@ -291,6 +291,16 @@ def _check_propagate(mean: bool, arguments: Arguments, result: Tensor) -> None:
     _close(expected.mean(1) if mean else expected, result)
 
 
+def _make_distinct(rng: random.Random) -> Arguments:
+    n = rng.choice([1, 5, 300])
+    return dict(ids=_tensors(rng)[1](n, rng.choice([0, 1, 7, 700])), n=n)
+
+
+def _check_distinct(arguments: Arguments, result: tuple[Tensor, ...]) -> None:
+    for expected, found in zip(reference.distinct_ids(**arguments), result, strict=True):
+        assert torch.equal(expected, found), "other ids than the reference's"
+
+
 def _make_sampling(rng: random.Random) -> Arguments:
     graph, (_, ids) = _graph(rng), _tensors(rng)
     users = ids(graph.n_users, rng.choice([0, 1, 7]))
@@ -455,6 +465,7 @@ def _raw(name: str) -> Callable[..., Any]:
 OPERATORS = {
     "ops.propagate": Operator(_make_propagate, ops.propagate, partial(_check_propagate, False)),
     "ops.propagate_mean": Operator(_make_propagate, ops.propagate_mean, partial(_check_propagate, True)),
+    "ops.distinct_ids": Operator(_make_distinct, ops.distinct_ids, _check_distinct),
     "ops.sample_negatives": Operator(_make_sampling, ops.sample_negatives, _check_sampling),
     "ops.ans_noise": Operator(_make_noise, ops.ans_noise, _check_noise),
     "ops.hardest_negatives": Operator(_make_hardest, ops.hardest_negatives, _check_hardest),
@@ -464,6 +475,7 @@ OPERATORS = {
     "propagate": Operator(_make_raw_propagate, _raw("propagate"), partial(_check_propagate, False)),
     "propagate_mean": Operator(_make_raw_mean, _raw("propagate_mean"), partial(_check_propagate, True)),
     "propagate_backward": Operator(_make_propagate_backward, _raw("propagate_backward")),
+    "distinct_ids": Operator(_make_distinct, _raw("distinct_ids"), _check_distinct),
     "sample_negatives": Operator(_make_raw_sampling, _raw("sample_negatives"), _check_sampling),
     "ans_noise": Operator(_make_noise, _raw("ans_noise"), _check_noise),
     "hardest_negatives": Operator(_make_hardest, _raw("hardest_negatives"), _check_hardest),

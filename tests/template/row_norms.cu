@@ -28,7 +28,7 @@ void row_norms(const RowNormsArgs<T>& a, const Stream& stream) {
   with_row<T>(a.dim, [&](auto row) {
     using R = decltype(row);
     constexpr int64_t teams = kThreads / R::kTeamSize;
-    ANS_LAUNCH((norms_kernel<T, R>), dim3(static_cast<unsigned>((a.n_rows + teams - 1) / teams)), dim3(kThreads),
+    ANS_LAUNCH((norms_kernel<T, R>), dim3(blocks_for(a.n_rows, teams)), dim3(kThreads),
                kTeamSharedBytes<R::kTeamSize>, stream.stream, a);
   });
 }
