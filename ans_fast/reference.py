@@ -55,8 +55,10 @@ def propagate(x: Tensor, graph: BipartiteGraph, n_layers: int, nodes: Tensor | N
     return out if nodes is None else out.index_select(0, nodes)
 
 
-def propagate_mean(x: Tensor, graph: BipartiteGraph, n_layers: int, nodes: Tensor | None = None) -> Tensor:
-    """The mean of `propagate` over the hops: [N, D] or [R, D]."""
+def propagate_mean(
+    x: Tensor, graph: BipartiteGraph, n_layers: int, nodes: Tensor | None = None, short_hops: bool = False
+) -> Tensor:
+    """The mean of `propagate` over the hops: [N, D] or [R, D]. Kernels may store hops shorter; here they are x's."""
     return propagate(widened(x), graph, n_layers, nodes).mean(1).to(x.dtype)
 
 

@@ -69,7 +69,7 @@ class LightGCNEncoder(Encoder):
         return ops.propagate(self.stored(table), graph, self.n_layers, nodes)
 
     def mean(self, table: Tensor, graph: BipartiteGraph, nodes: Tensor | None = None) -> Tensor:
-        return widened(ops.propagate_mean(self.stored(table), graph, self.n_layers, nodes))
+        return ops.propagate_mean(table, graph, self.n_layers, nodes, PRECISIONS[self.precision] is not None)
 
 
 class BPRMFEncoder(Encoder):

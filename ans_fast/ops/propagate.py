@@ -38,12 +38,22 @@ def propagate(x: Tensor, graph: BipartiteGraph, n_layers: int, nodes: Tensor | N
     return _PROPAGATE(x, graph, n_layers, nodes)
 
 
-def propagate_mean(x: Tensor, graph: BipartiteGraph, n_layers: int, nodes: Tensor | None = None) -> Tensor:
+def propagate_mean(
+    x: Tensor, graph: BipartiteGraph, n_layers: int, nodes: Tensor | None = None, short_hops: bool = False
+) -> Tensor:
     """The mean over the hops of `propagate`, [N, D] -> [N or R, D], without holding them: LightGCN's vectors.
 
     Arguments and errors as in `propagate`. Differentiable; the operator is its own transpose.
+
+    short_hops: of x in float32, store what goes from hop to hop in bfloat16, half the bytes to read; sums, the result
+        and gradients are float32. The reference stores nothing in bfloat16.
     """
-    return _PROPAGATE_MEAN(x, graph, n_layers, nodes)
+    return _PROPAGATE_MEAN(x, graph, n_layers, nodes, short_hops)
+
+
+def _check_short_hops(x: Tensor, graph: BipartiteGraph, n_layers: int, nodes: Tensor | None, short_hops: bool) -> None:
+    if short_hops and x.dtype != torch.float32:
+        raise TypeError(f"x must be float32 with short_hops, got {str(x.dtype).removeprefix('torch.')}")
 
 
 def _kernels(x: Tensor, graph: BipartiteGraph, n_layers: int, nodes: Tensor | None) -> Tensor:
@@ -53,13 +63,15 @@ def _kernels(x: Tensor, graph: BipartiteGraph, n_layers: int, nodes: Tensor | No
     return linear("propagate", lambda x: torch.ops.ans_fast.propagate(x.contiguous(), *tensors, n_layers, nodes), x)
 
 
-def _kernels_of_mean(x: Tensor, graph: BipartiteGraph, n_layers: int, nodes: Tensor | None) -> Tensor:
+def _kernels_of_mean(
+    x: Tensor, graph: BipartiteGraph, n_layers: int, nodes: Tensor | None, short_hops: bool
+) -> Tensor:
     if _sums_by_torch(x, nodes):
-        return _kernels_of_mean(x, graph, n_layers, None).index_select(0, nodes)
+        return _kernels_of_mean(x, graph, n_layers, None, short_hops).index_select(0, nodes)
     tensors = (graph.indptr, graph.indices, graph.scale)
     return linear(
         "propagate_mean",
-        lambda x: torch.ops.ans_fast.propagate_mean(x.contiguous(), *tensors, n_layers, nodes, False),
+        lambda x: torch.ops.ans_fast.propagate_mean(x.contiguous(), *tensors, n_layers, nodes, short_hops, False),
         x,
     )
 
@@ -71,13 +83,20 @@ def _sums_by_torch(x: Tensor, nodes: Tensor | None) -> bool:
 
 _LINES = ("x: rows[N, D]", "graph: graph", "n_layers: size", "nodes: int64[R = N]? < N")
 _PROPAGATE = Operator("propagate", *_LINES, results=("rows[R, n_layers + 1, D]",), kernels=_kernels)
-_PROPAGATE_MEAN = Operator("propagate_mean", *_LINES, kernels=_kernels_of_mean)
+_PROPAGATE_MEAN = Operator("propagate_mean", *_LINES, check=_check_short_hops, kernels=_kernels_of_mean)
 register_described_fake("propagate_backward", "grad: rows[R, H, D]", "scale: float32[N]", results=("rows[N, D]",))
 
 
 @register_fake("propagate_mean")
 def _(
-    x: Tensor, indptr: Tensor, indices: Tensor, scale: Tensor, n_layers: int, nodes: Tensor | None, transposed: bool
+    x: Tensor,
+    indptr: Tensor,
+    indices: Tensor,
+    scale: Tensor,
+    n_layers: int,
+    nodes: Tensor | None,
+    short_hops: bool,
+    transposed: bool,
 ) -> Tensor:
     return x.new_empty(len(scale if transposed or nodes is None else nodes), x.shape[1])
 
@@ -105,12 +124,12 @@ def _backward_of_backward(ctx: Any, grad: Tensor) -> tuple:
 
 def _save_mean(ctx: Any, inputs: tuple, output: Tensor) -> None:
     _save(ctx, inputs, output)
-    ctx.transposed = inputs[6]
+    ctx.short_hops, ctx.transposed = inputs[6:]
 
 
 def _backward_of_mean(ctx: Any, grad: Tensor) -> tuple:
     *graph, nodes = ctx.saved_tensors
-    arguments = (*graph, ctx.n_layers, nodes, not ctx.transposed)
+    arguments = (*graph, ctx.n_layers, nodes, ctx.short_hops, not ctx.transposed)
     return _gradient(ctx, grad, lambda grad: torch.ops.ans_fast.propagate_mean(grad, *arguments))
 
 

@@ -2,8 +2,8 @@
 //
 // ANS_KERNEL(name, Args) declares cpu::name(const Args&, const Threads&) where kernels are compiled for the CPU, and
 // cuda::name(const Args&, const Stream&) where they are compiled for CUDA (or for tests/simt). ANS_ROW_KERNEL does so for
-// Args<T> with every type T that rows have on the device, ANS_FLOAT_KERNEL, on the CPU alone, with float and double. A
-// kernel takes its scratch from Threads or Stream.
+// Args<T> with every type T that rows have on the device, ANS_HOP_KERNEL besides with Shortened<T>, ANS_FLOAT_KERNEL, on
+// the CPU alone, with float and double. A kernel takes its scratch from Threads or Stream.
 #pragma once
 
 #include <cstdint>
@@ -23,6 +23,7 @@
   void name(const Args<T>& args, const Stream& stream); \
   }
 #define ANS_FLOAT_KERNEL(name, Args) ANS_ROW_KERNEL(name, Args)
+#define ANS_HOP_KERNEL(name, Args) ANS_ROW_KERNEL(name, Args)
 #else
 #include "cpu/simd.h"
 #endif
@@ -40,6 +41,26 @@ struct SumOf<double> {
 };
 template <typename T>
 using Sum = typename SumOf<T>::Type;
+
+// Rows of float32 of which what is kept in between is stored as S, of 16 bits.
+template <typename S>
+struct Shortened {};
+
+// What rows of T are for the caller, and in between.
+template <typename T>
+struct RowsOf {
+  using Outer = T;
+  using Stored = T;
+};
+template <typename S>
+struct RowsOf<Shortened<S>> {
+  using Outer = float;
+  using Stored = S;
+};
+template <typename T>
+using Outer = typename RowsOf<T>::Outer;
+template <typename T>
+using Stored = typename RowsOf<T>::Stored;
 
 // A number known at launch, or one that is read where the kernel runs, so that a captured graph can be replayed with
 // another.

@@ -14,6 +14,7 @@ namespace cpu {
 
 class Device {
  public:
+  using Short = bfloat16;
   static constexpr const char* kPlace = "the CPU";
   static constexpr int64_t kMaxDim = INT64_MAX;
   static constexpr bool kReadsIds = true;  // so that those out of range are errors

@@ -35,7 +35,7 @@ ANS_PACKED void add_row(Vector<T> (&sums)[Count], const T* row) {
   }
 }
 
-// Stores register c of `values`; of bfloat16 rows every other call stores two.
+// Stores register c of `values` in a table; of bfloat16 rows every other call stores two.
 template <typename T>
 ANS_PACKED void store_register(T* row, int c, const Vector<T>* values) {
   if constexpr (std::is_same_v<T, bfloat16>) {
@@ -57,14 +57,32 @@ ANS_PACKED void store_numbers(T* row, const Sum<T>* numbers) {
   }
 }
 
+// The same of scale * x, of which `columns` are there; the others are zeros.
+template <int Count, typename T, typename O>
+ANS_PACKED void store_scaled(T* row, Sum<T> scale, const O* x, int64_t columns) {
+  constexpr int64_t width = Count * kLanes<T>;
+  Vector<T> values[Count];
+  if (columns >= width) {
+    for (int c = 0; c < Count; ++c) {
+      values[c] = scale * load<Pack<Sum<T>>>(x + c * kLanes<T>).lanes;
+      store_register(row, c, values);
+    }
+  } else {
+    Sum<T> numbers[width] = {};
+    for (int64_t d = 0; d < columns; ++d) numbers[d] = scale * load<Sum<T>>(x + d);
+    store_numbers<Count>(row, numbers);
+  }
+}
+
 // Where a layer reads and writes. Null pointers: not wanted.
 template <typename T>
 struct Layer {
-  const T* table;  // [n_nodes, width of the group], pre-scaled; with `places` row places[i] + 1 is node i's, row 0 zeros
-  const T* add;
-  T* out;
-  T* next;  // like table
-  Sum<T> factor;
+  // [n_nodes, width of the group], pre-scaled; with `places` row places[i] + 1 is node i's, row 0 zeros.
+  const Stored<T>* table;
+  const Outer<T>* add;
+  Outer<T>* out;
+  Stored<T>* next;  // like table
+  Sum<Outer<T>> factor;
   const int32_t* places;  // [n_nodes] or null
 };
 
@@ -74,7 +92,7 @@ inline int64_t place_of(const int32_t* places, int64_t i) { return places ? plac
 // where they lie side by side it does, and more would only be in the way. Always inline: GCC drops a call that does
 // nothing but fetch.
 template <int64_t width, typename T>
-ANS_PACKED void fetch_ahead(const PropagateArgs<T>& a, const T* rows, int64_t row, int64_t column, int64_t i) {
+ANS_PACKED void fetch_ahead(const PropagateArgs<T>& a, const Outer<T>* rows, int64_t row, int64_t column, int64_t i) {
   constexpr int64_t ahead = 8;
   if (rows == nullptr || row == a.dim || i + ahead >= a.graph.n_nodes) return;
   const int64_t source = place_of(a.from, i + ahead);
@@ -84,12 +102,13 @@ ANS_PACKED void fetch_ahead(const PropagateArgs<T>& a, const T* rows, int64_t ro
 // The columns of one group, `Count` vectors from `column` on, of row i. Two neighbours at a time, to add without waiting.
 template <int Count, bool Placed, typename T>
 ANS_PACKED void finish_row(const PropagateArgs<T>& a, const Layer<T>& layer, int64_t column, int64_t i) {
-  using V = Pack<Sum<T>>;
-  constexpr int64_t lanes = kLanes<T>, width = Count * lanes;
+  using S = Stored<T>;
+  using V = Pack<Sum<S>>;
+  constexpr int64_t lanes = kLanes<S>, width = Count * lanes;
   const auto row_of = [&](int64_t node) { return layer.table + (Placed ? layer.places[node] + 1 : node) * width; };
   fetch_ahead<width>(a, layer.add, a.add_row, column, i);
-  Vector<T> even[Count], odd[Count];
-  for (int c = 0; c < Count; ++c) even[c] = odd[c] = Vector<T>{};
+  Vector<S> even[Count], odd[Count];
+  for (int c = 0; c < Count; ++c) even[c] = odd[c] = Vector<S>{};
   const int32_t* neighbour = a.graph.indices + a.graph.indptr[i];
   const int32_t* const end = a.graph.indices + a.graph.indptr[i + 1];
   for (; neighbour + 1 < end; neighbour += 2) {
@@ -97,14 +116,14 @@ ANS_PACKED void finish_row(const PropagateArgs<T>& a, const Layer<T>& layer, int
     add_row(odd, row_of(neighbour[1]));
   }
   if (neighbour < end) add_row(even, row_of(neighbour[0]));
-  const Sum<T> scale = a.graph.scale[i];
+  const Sum<S> scale = a.graph.scale[i];
   const int64_t source = place_of(a.from, i), target = place_of(a.to, i);
-  const T* add = layer.add && source >= 0 ? layer.add + source * a.add_row + column : nullptr;
-  T* next = layer.next ? layer.next + i * width : nullptr;
-  T* out = layer.out && target >= 0 ? layer.out + target * a.out_row + column : nullptr;
+  const Outer<T>* add = layer.add && source >= 0 ? layer.add + source * a.add_row + column : nullptr;
+  S* next = layer.next ? layer.next + i * width : nullptr;
+  Outer<T>* out = layer.out && target >= 0 ? layer.out + target * a.out_row + column : nullptr;
   if (a.dim - column >= width) {
     for (int c = 0; c < Count; ++c) {
-      Vector<T> sum = scale * (even[c] + odd[c]);
+      Vector<S> sum = scale * (even[c] + odd[c]);
       if (add) sum += load<V>(add + c * lanes).lanes;
       if (next) {
         even[c] = scale * sum;
@@ -114,10 +133,10 @@ ANS_PACKED void finish_row(const PropagateArgs<T>& a, const Layer<T>& layer, int
     }
     return;
   }
-  Sum<T> sums[width];
+  Sum<S> sums[width];
   for (int c = 0; c < Count; ++c) store(sums + c * lanes, V(even[c] + odd[c]));
   for (int64_t d = 0; d < a.dim - column; ++d) {
-    sums[d] = scale * sums[d] + (add ? load<Sum<T>>(add + d) : Sum<T>{0});
+    sums[d] = scale * sums[d] + (add ? load<Sum<S>>(add + d) : Sum<S>{0});
     if (out) store(out + d, layer.factor * sums[d]);
   }
   if (next) {
@@ -195,40 +214,37 @@ struct Tables {
 };
 
 template <typename T>
-Tables<T> make_tables(const PropagateArgs<T>& a, const Memory& memory) {
-  constexpr int64_t most = kVectors<T> * kLanes<T>;
+Tables<Stored<T>> make_tables(const PropagateArgs<T>& a, const Memory& memory) {
+  using S = Stored<T>;
+  constexpr int64_t most = kVectors<S> * kLanes<S>;
   const int64_t width = a.dim > most / 2 ? most : most / 2;  // of the widest group
-  T* rows = take<T>(memory, a.graph.n_nodes * width);
-  return {rows, a.from ? take<T>(memory, (1 + a.n_from) * width) : rows};
+  S* rows = take<S>(memory, a.graph.n_nodes * width);
+  return {rows, a.from ? take<S>(memory, (1 + a.n_from) * width) : rows};
 }
 
 // One group of columns through all layers, by all threads of a team together. Every layer goes from one side to the
 // other, so that a table needs no twin.
 template <int Count, typename T>
-void propagate_columns(const PropagateArgs<T>& a, int64_t column, const Sides& sides, const Tables<T>& tables,
+void propagate_columns(const PropagateArgs<T>& a, int64_t column, const Sides& sides, const Tables<Stored<T>>& tables,
                        int n_threads) {
+  using S = Stored<T>;
   const GraphView& graph = a.graph;
-  constexpr int64_t width = Count * kLanes<T>;
+  constexpr int64_t width = Count * kLanes<S>;
   const int64_t columns = a.dim - column < width ? a.dim - column : width, parts = 8 * n_threads;
-  T *const table = tables.rows, *const first = tables.first;
+  S *const table = tables.rows, *const first = tables.first;
   const bool copies = a.out_hop != 0 || a.n_layers == 0;
 #pragma omp single nowait
-  for (int64_t d = 0; a.from && d < width; ++d) first[d] = T{};
+  for (int64_t d = 0; a.from && d < width; ++d) first[d] = S{};
   const Rows start = sides.after(a.n_layers);
 #pragma omp for schedule(static)
   for (int64_t i = start.begin; i < start.end; ++i) {
     fetch_ahead<width>(a, a.x, a.x_row, column, i);
     const int64_t source = place_of(a.from, i), target = place_of(a.to, i);
-    const T* x = source >= 0 ? a.x + source * a.x_row + column : nullptr;
-    if (x) {
-      const Sum<T> scale = graph.scale[i];
-      Sum<T> row[width] = {};
-      for (int64_t d = 0; d < columns; ++d) row[d] = scale * load<Sum<T>>(x + d);
-      store_numbers<Count>(first + (a.from ? source + 1 : i) * width, row);
-    }
+    const Outer<T>* x = source >= 0 ? a.x + source * a.x_row + column : nullptr;
+    if (x) store_scaled<Count>(first + (a.from ? source + 1 : i) * width, graph.scale[i], x, columns);
     if (copies && target >= 0) {
-      T* out = a.out + target * a.out_row + column;
-      for (int64_t d = 0; d < columns; ++d) out[d] = x ? x[d] : T{};
+      Outer<T>* out = a.out + target * a.out_row + column;
+      for (int64_t d = 0; d < columns; ++d) out[d] = x ? x[d] : Outer<T>{};
     }
   }
   for (int64_t k = 1; k <= a.n_layers; ++k) {
@@ -236,7 +252,7 @@ void propagate_columns(const PropagateArgs<T>& a, int64_t column, const Sides& s
     const Rows rows = sides.after(a.n_layers - k);
     const Layer<T> layer = {k == 1 ? first : table, a.add ? a.add + k * a.add_hop : nullptr,
                             last || a.out_hop != 0 ? a.out + k * a.out_hop : nullptr, last ? nullptr : table,
-                            last && a.out_hop == 0 ? a.factor : Sum<T>{1}, k == 1 ? a.from : nullptr};
+                            last && a.out_hop == 0 ? a.factor : Sum<S>{1}, k == 1 ? a.from : nullptr};
 #pragma omp for schedule(dynamic, 1)
     for (int64_t part = 0; part < parts; ++part) {
       const Rows some = part_of(graph, rows, part, parts);
@@ -253,7 +269,8 @@ void propagate_columns(const PropagateArgs<T>& a, int64_t column, const Sides& s
 // these ways goes through all layers while its table is in the cache.
 template <typename T>
 void propagate_rows(const PropagateArgs<T>& a, const Threads& threads) {
-  constexpr int most = kVectors<T>;
+  using S = Stored<T>;
+  constexpr int most = kVectors<S>;
   const int n_threads = threads_for(threads, (a.graph.n_indices + a.graph.n_nodes) * a.dim, 1 << 16);
   *a.sound = indptr_is_sound(a.graph);
   if (!*a.sound) return;
@@ -261,12 +278,12 @@ void propagate_rows(const PropagateArgs<T>& a, const Threads& threads) {
   const Rows users = {0, n_users}, items = {n_users, a.graph.n_nodes};
   *a.sound = indices_are_sound(a.graph, users, items, n_threads);
   if (!*a.sound) return;
-  const Tables<T> tables = make_tables(a, threads.memory);
+  const Tables<S> tables = make_tables(a, threads.memory);
   const Sides ways[] = {{users, items}, {items, users}};
 #pragma omp parallel num_threads(n_threads)
   for (const Sides& sides : ways) {
-    for (int64_t column = 0; column < a.dim; column += most * kLanes<T>) {
-      if (a.dim - column > most / 2 * kLanes<T>) propagate_columns<most>(a, column, sides, tables, n_threads);
+    for (int64_t column = 0; column < a.dim; column += most * kLanes<S>) {
+      if (a.dim - column > most / 2 * kLanes<S>) propagate_columns<most>(a, column, sides, tables, n_threads);
       else propagate_columns<most / 2>(a, column, sides, tables, n_threads);
     }
   }
@@ -274,6 +291,6 @@ void propagate_rows(const PropagateArgs<T>& a, const Threads& threads) {
 
 }  // namespace
 
-ANS_DEFINE_ROW_KERNEL(propagate, PropagateArgs, propagate_rows)
+ANS_DEFINE_HOP_KERNEL(propagate, PropagateArgs, propagate_rows)
 
 }  // namespace ans::cpu

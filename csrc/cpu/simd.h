@@ -35,14 +35,18 @@
   }
 #define ANS_FLOAT_KERNEL(name, Args) ANS_KERNEL(name, Args<float>) ANS_KERNEL(name, Args<double>)
 #define ANS_ROW_KERNEL(name, Args) ANS_FLOAT_KERNEL(name, Args) ANS_KERNEL(name, Args<cpu::bfloat16>)
+#define ANS_HOP_KERNEL(name, Args) ANS_ROW_KERNEL(name, Args) ANS_KERNEL(name, Args<Shortened<cpu::bfloat16>>)
 
-// Defines the entries that ANS_FLOAT_KERNEL or ANS_ROW_KERNEL declared: they call `function`.
+// Defines the entries that ANS_FLOAT_KERNEL, ANS_ROW_KERNEL or ANS_HOP_KERNEL declared: they call `function`.
 #define ANS_DEFINE_FLOAT_KERNEL(name, Args, function) \
   void ANS_ENTRY(name)(const Args<float>& args, const Threads& threads) { function(args, threads); } \
   void ANS_ENTRY(name)(const Args<double>& args, const Threads& threads) { function(args, threads); }
 #define ANS_DEFINE_ROW_KERNEL(name, Args, function) \
   ANS_DEFINE_FLOAT_KERNEL(name, Args, function)     \
   void ANS_ENTRY(name)(const Args<bfloat16>& args, const Threads& threads) { function(args, threads); }
+#define ANS_DEFINE_HOP_KERNEL(name, Args, function) \
+  ANS_DEFINE_ROW_KERNEL(name, Args, function)       \
+  void ANS_ENTRY(name)(const Args<Shortened<bfloat16>>& args, const Threads& threads) { function(args, threads); }
 
 namespace ans::cpu {
 

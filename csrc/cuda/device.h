@@ -24,6 +24,7 @@ namespace cuda {
 
 // What is the same on a GPU and in tests/simt.
 struct RowsOnGpu {
+  using Short = __nv_bfloat16;
   static constexpr int64_t kMaxDim = cuda::kMaxDim;
 
   // The tensor, or its copy where it does not start at 16 bytes as the kernels' loads want.

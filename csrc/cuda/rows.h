@@ -41,7 +41,9 @@ __device__ __forceinline__ void atomic_add4(float* to, float x, float y, float z
 template <typename T, int kTeam, bool kFull, int kBytes = sizeof(T)>
 struct Row {
   using Value = T;
-  using Float = Row<float, kTeam, kFull, kBytes>;  // a row of floats that spreads over lanes as this one does
+  template <typename Other>
+  using Of = Row<Other, kTeam, kFull, kBytes>;  // a row of other values that spreads over lanes as this one does
+  using Float = Of<float>;
   static constexpr int kTeamSize = kTeam;
   static constexpr bool kIsFull = kFull;
   static constexpr int kVector = 16 / sizeof(T);  // values in 16 bytes

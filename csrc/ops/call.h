@@ -2,7 +2,8 @@
 //
 // Python checks shapes and dtypes too, with friendlier types of error; these here keep a direct call of torch.ops.ans_fast
 // from reading memory it should not. What devices do differently is a class Device (csrc/cpu/device.h,
-// csrc/cuda/device.h): where its tensors lie, which types its rows have, and where its kernels run.
+// csrc/cuda/device.h): where its tensors lie, which types its rows have, `Short` being its bfloat16, and where its kernels
+// run.
 #pragma once
 
 #include <torch/csrc/stable/library.h>

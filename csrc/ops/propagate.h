@@ -19,13 +19,13 @@ template <typename T>
 struct PropagateArgs {
   GraphView graph;
   int64_t dim, n_layers;
-  const T* x;
+  const Outer<T>* x;
   int64_t x_row;
-  const T* add;  // of layer k: add + k * add_hop, or null for nothing
+  const Outer<T>* add;  // of layer k: add + k * add_hop, or null for nothing
   int64_t add_row, add_hop;
-  T* out;  // layer k is written to out + k * out_hop; with out_hop = 0 only the last one is, times `factor`
+  Outer<T>* out;  // layer k is written to out + k * out_hop; with out_hop = 0 only the last one is, times `factor`
   int64_t out_row, out_hop;
-  Sum<T> factor;
+  Sum<Outer<T>> factor;
   const int32_t* from;  // [n_nodes], or null: the row of x and add that is node i's, in [0, n_from); below 0 it is zeros
   int64_t n_from;
   const int32_t* to;  // [n_nodes], or null: the row of out that is node i's; below 0 it is not wanted
@@ -34,7 +34,7 @@ struct PropagateArgs {
   // broken index reaches is NaN.
   bool* sound;
 };
-ANS_ROW_KERNEL(propagate, PropagateArgs)
+ANS_HOP_KERNEL(propagate, PropagateArgs)
 
 }  // namespace ans
 
@@ -50,7 +50,7 @@ constexpr char kPropagateBackward[] =
     "propagate_backward(Tensor grad, Tensor indptr, Tensor indices, Tensor scale, Tensor? nodes) -> Tensor";
 constexpr char kPropagateMean[] =
     "propagate_mean(Tensor x, Tensor indptr, Tensor indices, Tensor scale, int n_layers, Tensor? nodes, "
-    "bool transposed) -> Tensor";
+    "bool short_hops, bool transposed) -> Tensor";
 
 // The number of nodes of a graph.
 template <typename Device>
@@ -132,35 +132,46 @@ Tensor propagate_backward(Tensor grad, Tensor indptr, Tensor indices, Tensor sca
   });
 }
 
+template <typename T, typename Device>
+Tensor propagate_mean(Call<Device>& call, const Tensor& x, const Tensor& indptr, const Tensor& indices,
+                      const Tensor& scale, int64_t n_layers, const std::optional<Tensor>& nodes, bool transposed) {
+  using O = Outer<T>;
+  const int64_t n_nodes = count_nodes(call, indptr);
+  check_range("n_layers", n_layers, 0, 1000);
+  const Nodes<Device> wanted(call, nodes, n_nodes);
+  const O* rows = call.template rows<O>(x, "x", transposed ? "[R, D]" : "[N, D]",
+                                        {transposed ? wanted.n_rows() : n_nodes, -1});
+  const int64_t dim = x.size(1);
+  PropagateArgs<T> args = graph_args<T>(call, indptr, indices, scale, n_nodes, dim, n_layers);
+  const auto out = call.template output<O>({transposed ? n_nodes : wanted.n_rows(), dim});
+  args.add = args.x = transposed ? wanted.sum(rows, dim) : rows;
+  args.add_row = args.x_row = args.out_row = dim;
+  args.out = out.data;
+  args.factor = Sum<O>{1} / static_cast<Sum<O>>(n_layers + 1);
+  if (transposed) {
+    args.from = wanted.row_of();
+    args.n_from = wanted.n_rows();
+  } else {
+    args.to = wanted.row_of();
+  }
+  run_propagate(args, call);
+  if (!transposed) wanted.copy(out.data, dim);
+  return out.tensor;
+}
+
 // Horner again: z = x; then z = Â z + x, n_layers times; the mean over hops is z / (n_layers + 1). The transpose takes
-// rows of `nodes` to all nodes.
+// rows of `nodes` to all nodes. With short_hops x and the mean are float32, and z in between is stored in bfloat16.
 template <typename Device>
 Tensor propagate_mean(Tensor x, Tensor indptr, Tensor indices, Tensor scale, int64_t n_layers,
-                      std::optional<Tensor> nodes, bool transposed) {
+                      std::optional<Tensor> nodes, bool short_hops, bool transposed) {
   Call<Device> call(x, "x");
+  if (short_hops) {
+    if (x.scalar_type() != ScalarType::Float) fail("x must be float32 with short_hops");
+    using T = Shortened<typename Device::Short>;
+    return propagate_mean<T>(call, x, indptr, indices, scale, n_layers, nodes, transposed);
+  }
   return call.with_row_type([&](auto zero) {
-    using T = decltype(zero);
-    const int64_t n_nodes = count_nodes(call, indptr);
-    check_range("n_layers", n_layers, 0, 1000);
-    const Nodes<Device> wanted(call, nodes, n_nodes);
-    const T* rows = call.template rows<T>(x, "x", transposed ? "[R, D]" : "[N, D]",
-                                          {transposed ? wanted.n_rows() : n_nodes, -1});
-    const int64_t dim = x.size(1);
-    PropagateArgs<T> args = graph_args<T>(call, indptr, indices, scale, n_nodes, dim, n_layers);
-    const auto out = call.template output<T>({transposed ? n_nodes : wanted.n_rows(), dim});
-    args.add = args.x = transposed ? wanted.sum(rows, dim) : rows;
-    args.add_row = args.x_row = args.out_row = dim;
-    args.out = out.data;
-    args.factor = Sum<T>{1} / static_cast<Sum<T>>(n_layers + 1);
-    if (transposed) {
-      args.from = wanted.row_of();
-      args.n_from = wanted.n_rows();
-    } else {
-      args.to = wanted.row_of();
-    }
-    run_propagate(args, call);
-    if (!transposed) wanted.copy(out.data, dim);
-    return out.tensor;
+    return propagate_mean<decltype(zero)>(call, x, indptr, indices, scale, n_layers, nodes, transposed);
   });
 }
 

@@ -59,6 +59,20 @@ def check_propagate(dim: int, n_layers: int, nodes: Tensor | None) -> None:
         assert_close(x.grad, wide.grad, BFLOAT16)
 
 
+def check_short_hops(dim: int, n_layers: int, nodes: Tensor | None) -> None:
+    """What goes in, comes out and is the gradient has all of float32's digits: without a hop they are the very rows."""
+    x = torch.randn(GRAPH.n_nodes, dim, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    wide = x.detach().double().requires_grad_()
+    got, want = ops.propagate_mean(x, GRAPH, n_layers, nodes, True), ops.propagate_mean(wide, GRAPH, n_layers, nodes)
+    got.backward(rows(*got.shape, seed=1).float())
+    want.backward(rows(*got.shape, seed=1).double())
+    assert got.dtype == torch.float32
+    for mine, expected in ((got, want), (x.grad, wide.grad)):
+        assert_close(mine.detach(), expected.detach(), BFLOAT16 if n_layers else FLOAT32)
+    if n_layers == 0:
+        assert torch.equal(got, x if nodes is None else x[nodes])
+
+
 def check_hardest(shape: tuple[int, ...], gates: bool) -> None:
     case = test_hardest_negatives.Case(*shape, gates=gates, dtype=torch.bfloat16)
     got = case.run()
@@ -100,6 +114,7 @@ def check_all() -> None:
         for n_layers in (0, 1, 3):
             for nodes in (None, some, torch.arange(GRAPH.n_nodes).repeat(3)):
                 check_propagate(dim, n_layers, nodes)
+                check_short_hops(dim, n_layers, nodes)
         check_log_sum_exp(dim)
     for shape in test_hardest_negatives.SHAPES:
         for gates in (False, True):
@@ -138,7 +153,10 @@ def test_the_same_bits_at_any_number_of_threads(threads):
         x = rows(700, 100).requires_grad_()
         mean = ops.propagate_mean(x, big, 3, nodes)
         mean.backward(mean.detach())
-        results.append([*terms, *gradients, mean, x.grad])
+        wide = x.detach().float().requires_grad_()
+        of_wide = ops.propagate_mean(wide, big, 3, nodes, True)
+        of_wide.backward(of_wide.detach())
+        results.append([*terms, *gradients, mean, x.grad, of_wide, wide.grad])
     for other in results[1:]:
         assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
 
@@ -148,6 +166,25 @@ def test_a_row_that_is_wanted_often_has_its_gradients_summed_in_float32():
     x = rows(GRAPH.n_nodes, 8).requires_grad_()
     ops.propagate(x, GRAPH, 0, torch.full((1000,), 7)).sum().backward()
     assert (x.grad[7] == 1000).all()
+
+
+def test_short_hops_are_rounded_once_a_hop():
+    """One edge: each mean is half of the own row, with all its digits, and half of the other's, rounded."""
+    graph = ans_fast.BipartiteGraph([0], [0], 1, 1)
+    x = torch.randn(2, 100, generator=torch.Generator().manual_seed(0))
+    want = (x + x.flip(0).bfloat16().float()) * 0.5
+    assert torch.equal(ops.propagate_mean(x, graph, 1, None, True), want)
+
+
+def test_short_hops_are_those_of_float32():
+    graph, parts = GRAPH, (GRAPH.indptr, GRAPH.indices, GRAPH.scale)
+    x = torch.randn(graph.n_nodes, 8, requires_grad=True)
+    for nodes in (None, torch.tensor([9, 2, 9])):
+        torch.library.opcheck(torch.ops.ans_fast.propagate_mean, (x, *parts, 2, nodes, True, False))
+    with pytest.raises(TypeError, match="x must be float32 with short_hops, got float64"):
+        ops.propagate_mean(x.double(), graph, 2, None, True)
+    with pytest.raises(ValueError, match="x must be float32 with short_hops"):
+        torch.ops.ans_fast.propagate_mean(x.bfloat16(), *parts, 2, None, True, False)
 
 
 def test_opcheck_and_mixed_dtypes():

@@ -118,8 +118,8 @@ def test_opcheck(dtype):
     some = torch.tensor([9, 2, 9])
     for nodes in (None, some):
         torch.library.opcheck(torch.ops.ans_fast.propagate, (x, *tensors, 2, nodes))
-        torch.library.opcheck(torch.ops.ans_fast.propagate_mean, (x, *tensors, 2, nodes, False))
-    torch.library.opcheck(torch.ops.ans_fast.propagate_mean, (x[:3], *tensors, 2, some, True))
+        torch.library.opcheck(torch.ops.ans_fast.propagate_mean, (x, *tensors, 2, nodes, False, False))
+    torch.library.opcheck(torch.ops.ans_fast.propagate_mean, (x[:3], *tensors, 2, some, False, True))
     torch.library.opcheck(torch.ops.ans_fast.propagate_backward, (grad, *tensors, None))
     torch.library.opcheck(torch.ops.ans_fast.propagate_backward, (grad[:3], *tensors, some))
 

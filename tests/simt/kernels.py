@@ -95,8 +95,14 @@ def propagate_backward(grad: Tensor, *graph: Tensor, nodes: Tensor | None = None
     return operators().propagate_backward(grad, *graph, nodes)
 
 
-def propagate_mean(x: Tensor, *graph_and_layers: Any, nodes: Tensor | None = None, transposed: bool = False) -> Tensor:
-    return operators().propagate_mean(x, *graph_and_layers, nodes, transposed)
+def propagate_mean(
+    x: Tensor,
+    *graph_and_layers: Any,
+    nodes: Tensor | None = None,
+    short_hops: bool = False,
+    transposed: bool = False,
+) -> Tensor:
+    return operators().propagate_mean(x, *graph_and_layers, nodes, short_hops, transposed)
 
 
 def ans_terms_forward(

@@ -23,10 +23,11 @@ def star(n_items: int) -> ans_fast.BipartiteGraph:
     return ans_fast.BipartiteGraph(np.zeros(n_items, int), np.arange(n_items), 3, n_items + 2)
 
 
-def assert_close(got: torch.Tensor, want: torch.Tensor) -> None:
+def assert_close(got: torch.Tensor, want: torch.Tensor, stored: torch.dtype | None = None) -> None:
+    """Equal to the rounding of rows that were `stored` in a dtype in between; None: got's."""
     assert got.isfinite().all()
     assert got.shape == want.shape
-    assert (got.double() - want).norm() <= TOLERANCE[got.dtype] * want.norm()
+    assert (got.double() - want).norm() <= TOLERANCE[stored or got.dtype] * want.norm()
 
 
 @pytest.fixture(params=["ascending", "descending", "shuffled"])
@@ -146,3 +147,20 @@ def test_nodes_out_of_range_give_nan_and_no_crash(node):
     gradient = kernels.propagate_backward(torch.ones(3, 3, 64), *parts(graph), nodes=nodes)
     others = torch.tensor([4, 4])
     assert torch.equal(gradient, kernels.propagate_backward(torch.ones(2, 3, 64), *parts(graph), nodes=others))
+
+
+@pytest.mark.parametrize("dim", [8, 20, 64, 100, 300])
+@pytest.mark.parametrize("layers", [0, 1, 2, 3])
+def test_short_hops_between_rows_of_float32(dim, layers):
+    graph, nodes = GRAPHS["star"], torch.tensor([3, 0, 3, 900])
+    rng, stored = torch.Generator().manual_seed(dim), torch.bfloat16 if layers else torch.float32
+    x, grad = torch.randn(graph.n_nodes, dim, generator=rng), torch.randn(4, dim, generator=rng)
+    exact = x.double().requires_grad_()
+    want = reference.propagate(exact, graph, layers).mean(1)
+    for some in (None, nodes):
+        got = kernels.propagate_mean(x, *parts(graph), layers, nodes=some, short_hops=True)
+        assert got.dtype == torch.float32
+        assert_close(got, (want if some is None else want[some]).detach(), stored)
+    want[nodes].backward(grad.double())
+    got = kernels.propagate_mean(grad, *parts(graph), layers, nodes=nodes, short_hops=True, transposed=True)
+    assert_close(got, exact.grad, stored)
