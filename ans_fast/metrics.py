@@ -1,12 +1,13 @@
 """Ranking and click metrics of whole tensors, by ReChorus's definitions, in float64.
 
+Each is given by rows or lists, whose mean it is; those of all rows together, such as AUC, as a tensor of shape [].
 A score that is NaN never earns anything: as the positive's it is no hit, as another item's it counts against the
 positive. k may exceed the number of candidates.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,8 +56,13 @@ def positive_ranks(scores: Tensor, positive: Tensor) -> Tensor:
     return (~(scores < positive)).sum(1).masked_fill(positive[:, 0].isnan(), NEVER)
 
 
-def top_k_metrics(ranks: Tensor, metrics: Iterable[str], ks: Iterable[int]) -> dict[str, float]:
-    """ranks int64 [R] of the only positive of each row -> the rows' means, by "METRIC@k"."""
+def means(values: Mapping[str, Tensor]) -> dict[str, float]:
+    """The metrics by name."""
+    return {name: of_rows.mean().item() for name, of_rows in values.items()}
+
+
+def top_k_metrics(ranks: Tensor, metrics: Iterable[str], ks: Iterable[int]) -> dict[str, Tensor]:
+    """ranks int64 [R] of the only positive of each row -> [R] by "METRIC@k"."""
     ranks = ranks.double()
     gains = {
         "HR": torch.ones_like(ranks),
@@ -73,14 +79,14 @@ def top_k_metrics(ranks: Tensor, metrics: Iterable[str], ks: Iterable[int]) -> d
                 gain = torch.full_like(ranks, 1 / k if name == "PRECISION" else 2 / (k + 1))
             else:
                 gain = gains[name]
-            results[f"{name}@{k}"] = torch.where(hit, gain, 0.0).mean().item()
+            results[f"{name}@{k}"] = torch.where(hit, gain, 0.0)
     return results
 
 
 def impression_metrics(
     scores: Tensor, n_pos: Tensor, n_neg: Tensor, metrics: Iterable[str], ks: Iterable[int]
-) -> dict[str, float]:
-    """Lists' means by "METRIC@k".
+) -> dict[str, Tensor]:
+    """[L] by "METRIC@k".
 
     Args:
         scores: float [L, W]; row l holds n_pos[l] clicked items, then n_neg[l] others, then padding.
@@ -89,8 +95,8 @@ def impression_metrics(
     return list_metrics(_hits_in_order(scores, n_pos, n_neg), n_pos, metrics, ks)
 
 
-def list_metrics(hits: Tensor, n_pos: Tensor, metrics: Iterable[str], ks: Iterable[int]) -> dict[str, float]:
-    """Lists' means by "METRIC@k".
+def list_metrics(hits: Tensor, n_pos: Tensor, metrics: Iterable[str], ks: Iterable[int]) -> dict[str, Tensor]:
+    """[L] by "METRIC@k".
 
     Args:
         hits: bool [L, W], whether a positive is at each place of the ranked lists, which are whole or at least as long
@@ -116,7 +122,7 @@ def list_metrics(hits: Tensor, n_pos: Tensor, metrics: Iterable[str], ks: Iterab
             "MRR": torch.where(first <= k, 1 / first, 0.0),
             "MAP": (top * precision[:, :k]).sum(1) / n_pos.clamp(max=k),
         }
-        results |= {f"{name}@{k}": values[name].mean().item() for name in metrics}
+        results |= {f"{name}@{k}": values[name] for name in metrics}
     return results
 
 
@@ -161,14 +167,14 @@ def _hits_in_order(scores: Tensor, n_pos: Tensor, n_neg: Tensor) -> Tensor:
     return (positive & ~broken).gather(1, order)
 
 
-def click_metrics(predictions: Tensor, labels: Tensor, metrics: Iterable[str]) -> dict[str, float]:
-    """predictions [R] in [0, 1], labels [R] of 0 and 1 -> metrics by name.
+def click_metrics(predictions: Tensor, labels: Tensor, metrics: Iterable[str]) -> dict[str, Tensor]:
+    """predictions [R] in [0, 1], labels [R] of 0 and 1 -> metrics of all rows together, by name.
 
     All are NaN if any prediction is. AUC is NaN where only one label occurs; ties count half.
     """
     p, y = predictions.double(), labels.double()
     if p.isnan().any():
-        return dict.fromkeys(metrics, float("nan"))
+        return dict.fromkeys(metrics, p.new_full((), torch.nan))
     clicked = p > 0.5
     clipped = p.clamp(LOG_LOSS_CLIP, 1 - LOG_LOSS_CLIP)
     mse = (p - y).square().mean()
@@ -180,7 +186,7 @@ def click_metrics(predictions: Tensor, labels: Tensor, metrics: Iterable[str]) -
         "MSE": lambda: mse,
         "RMSE": lambda: mse.sqrt(),
     }
-    return {name: float(values[name]()) for name in metrics}
+    return {name: values[name]() for name in metrics}
 
 
 def _auc(p: Tensor, y: Tensor) -> Tensor:

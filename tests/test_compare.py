@@ -9,9 +9,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from scipy.stats import ttest_rel
 
 from ans_fast.compare import table
 from ans_fast.compare.command import main, make_grid, parse, parser, write_table
@@ -19,8 +23,10 @@ from ans_fast.compare.earlier import earlier_records
 from ans_fast.compare.flags import PUBLISHED, flags_of_models
 from ans_fast.compare.grid import Run
 from ans_fast.compare.lock import locked
+from ans_fast.compare.significance import Difference, differences, holm
 from ans_fast.errors import UserError
 from ans_fast.models import MODULES
+from ans_fast.runner.row_metrics import FILE, write_row_metrics
 from tests.conftest import ROOT
 
 
@@ -33,11 +39,13 @@ def test_trains_once_and_goes_on_where_it_stopped(tmp_path, capsys):
     done = tmp_path / "out/runs/demo@TopK/POP/0/done.json"
     before = done.stat().st_mtime_ns
     assert json.loads(done.read_text())["peak_bytes"] > 2**20
-    assert go("POP,BPRMF") == 0
+    assert go("POP,BPRMF", "--baseline", "POP") == 0
     assert done.stat().st_mtime_ns == before  # was not run again
     rows = list(csv.DictReader((tmp_path / "out/table.csv").open()))
     assert [row["model"] for row in rows] == ["POP", "BPRMF"]
     assert float(rows[1]["HR@5 mean"]) > 0
+    assert [0 <= float(row["NDCG@5 p"] or "nan") <= 1 for row in rows] == [False, True]
+    assert "better, worse than POP with p < 0.05" in (tmp_path / "out/table.md").read_text()
     assert float(rows[1]["epoch_seconds"]) > 0
     assert "| demo | BPRMF | 1 |" in (tmp_path / "out/table.md").read_text()
     capsys.readouterr()
@@ -194,6 +202,7 @@ def test_unwritable_folder_is_told(tmp_path, capsys):
         ("--models POP --datasets demo:Foo", "--model_mode must be"),
         ("--models POP --datasets demo --all=--topk=5 --metrics HR@9", "--metrics HR@9: no run reports it, but HR@5"),
         ("--models BPRMF --datasets demo,x:CTR --metrics HR@5", "--metrics HR@5: CTR mode has only AUC"),
+        ("--models POP --datasets demo --baseline ANS", "--baseline must be one of --models, POP, got ANS"),
         ("--models POP --datasets demo,none --metrics HR@5", "no data set 'none'"),
     ],
 )
@@ -235,7 +244,51 @@ def test_lines_of_other_grids_stay_in_the_table(tmp_path):
     values = {cell: [r["results"]["test"]["HR@5"] for r in records] for cell, records in found.items()}
     assert values == {("demo", "BPRMF"): [0.3, 0.4], ("demo", "POP"): [0.8]}
     assert [*earlier_records(tmp_path, without=[("demo", "POP")])] == [("demo", "BPRMF")]
-    assert "| demo | BPRMF | 2 | 0.3500 ± 0.0707 |" in write_table({}, ["HR@5"], tmp_path)
+    args = parse(["--models", "POP", "--datasets", "demo", "--metrics", "HR@5", "--out", str(tmp_path)])
+    assert "| demo | BPRMF | 2 | 0.3500 ± 0.0707 |" in write_table({}, args)
+
+
+def test_differences_are_those_of_users(tmp_path):
+    """Rows of a user count once together, seeds are averaged, and p-values of a data set are corrected together."""
+    rng = np.random.default_rng(0)
+    users = rng.permutation(np.repeat(np.arange(40), 3))
+    names = ("base", "better", "alike", "same", "elsewhere")
+    values = {name: rng.random((2, 120)).astype(np.float32) for name in names}
+    values["better"] = values["base"] + 0.2 * rng.random((2, 120)).astype(np.float32)
+    values["same"] = values["base"]
+    records = {}
+    for name, of_seeds in values.items():
+        for seed, of_rows in enumerate(of_seeds):
+            folder = tmp_path / name / str(seed)
+            (folder / "log").mkdir(parents=True)
+            rows = {"HR@5": torch.tensor(of_rows), "AUC": torch.tensor(0.5)}
+            write_row_metrics(folder / "log" / FILE, torch.tensor(users), rows)
+            record = {"folder": folder, "fingerprint": "other" if name == "elsewhere" else "data"}
+            records.setdefault(("set", name), []).append(record)
+    records["set", "lost"] = [{"folder": tmp_path, "fingerprint": "data"}]
+    records["another", "better"] = records["set", "better"]
+    found = differences(records, ["HR@5", "AUC"], "base")
+    assert {cell: [*tests] for cell, tests in found.items() if tests} == {
+        ("set", name): ["HR@5"] for name in ("better", "alike", "same")
+    }
+    means = {
+        name: np.array([of_seeds.astype(float)[:, users == user].mean() for user in range(40)])
+        for name, of_seeds in values.items()
+    }
+    p = {name: ttest_rel(means[name], means["base"]).pvalue for name in ("better", "alike")}
+    better, alike, same = (found["set", name]["HR@5"] for name in ("better", "alike", "same"))
+    assert better.mean == pytest.approx(0.1, abs=0.01)
+    assert (better.p, alike.p, same.p) == pytest.approx((3 * p["better"], min(1, 2 * p["alike"]), 1))
+    assert (better.mark, alike.mark, same.mark) == ("▲", "", "")
+    worse = differences({("set", name): records["set", name] for name in ("base", "better")}, ["HR@5"], "better")
+    assert worse["set", "base"]["HR@5"].mark == "▼"
+
+
+def test_holm():
+    """Example: 0.01 · 4, then 0.02 · 3, then 0.022 · 2, which is less than the one before, then 0.9."""
+    assert holm([0.9, 0.01, 0.022, 0.02]) == pytest.approx([0.9, 0.04, 0.06, 0.06])
+    assert holm([0.7, 0.6]) == [1, 1]
+    assert holm([]) == []
 
 
 @pytest.mark.parametrize(
@@ -268,5 +321,11 @@ def test_table_marks_each_best():
     assert rows[0] == "| a | one | 2 | 0.2000 ± 0.1414 | **0.5000** | 1.00 | 1 |"
     assert rows[1] == "| a | two | 2 | **0.3000 ± 0.0000** | 0.6000 | – | 2 |"
     assert rows[2] == "| b&#124;c | one | 1 | **0.1000** | – | 2.00 | 1 |"
-    png = table.chart(lines, ["HR@5"])
+    better, alike = Difference(0.1, 0.003), Difference(-0.1, 0.5)
+    tested = replace(lines[0], differences={"HR@5": better, "LOG_LOSS": alike})
+    row = table.markdown([tested], ["HR@5", "LOG_LOSS"]).splitlines()[2]
+    assert "| **0.2000 ± 0.1414** ▲ (p 0.003) | **0.5000** (p 0.5) |" in row
+    row = next(csv.DictReader(table.comma_separated([tested, lines[1]], ["HR@5"]).splitlines()))
+    assert float(row["HR@5 p"]) == 0.003
+    png = table.chart([tested, *lines[1:]], ["HR@5"])
     assert png is None or png[:4] == b"\x89PNG"

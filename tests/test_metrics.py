@@ -38,7 +38,8 @@ def assert_same(ours: dict[str, float], wanted: dict[str, float]) -> None:
 def test_top_k(rows, ks):
     tensor = torch.tensor(rows, dtype=torch.float64)
     ours = m.top_k_metrics(m.positive_ranks(tensor, tensor[:, :1]), m.RANKING, ks)
-    assert_same(ours, {f"{name}@{k}": value for k in ks for name, value in literal.top_k(rows, k).items()})
+    assert {values.shape for values in ours.values()} == {(len(rows),)}
+    assert_same(m.means(ours), {f"{name}@{k}": value for k in ks for name, value in literal.top_k(rows, k).items()})
 
 
 parts = st.lists(scores, min_size=1, max_size=12)
@@ -52,7 +53,9 @@ def test_impression(lists, ks):
     n_pos = torch.tensor([len(pos) for pos, _ in lists])
     n_neg = torch.tensor([len(neg) for _, neg in lists])
     ours = m.impression_metrics(torch.tensor(padded, dtype=torch.float64), n_pos, n_neg, m.RANKING, ks)
-    assert_same(ours, {f"{name}@{k}": value for k in ks for name, value in literal.impression(lists, k).items()})
+    assert {values.shape for values in ours.values()} == {(len(lists),)}
+    wanted = {f"{name}@{k}": value for k in ks for name, value in literal.impression(lists, k).items()}
+    assert_same(m.means(ours), wanted)
 
 
 probability = st.sampled_from([0.0, 0.5, 1.0, 0.25]) | st.floats(0, 1)
@@ -63,14 +66,15 @@ probability = st.sampled_from([0.0, 0.5, 1.0, 0.25]) | st.floats(0, 1)
 def test_click(rows):
     predictions, labels = [p for p, _ in rows], [y for _, y in rows]
     ours = m.click_metrics(torch.tensor(predictions, dtype=torch.float64), torch.tensor(labels), m.CLICK)
-    assert_same(ours, literal.click(predictions, labels))
+    assert_same(m.means(ours), literal.click(predictions, labels))
 
 
 def test_nan_is_never_a_hit():
     broken = torch.full((3, 4), torch.nan)
-    assert m.top_k_metrics(m.positive_ranks(broken, broken[:, :1]), ["HR"], [100]) == {"HR@100": 0.0}
+    ranks = m.positive_ranks(broken, broken[:, :1])
+    assert m.means(m.top_k_metrics(ranks, ["HR"], [100])) == {"HR@100": 0.0}
     lists = m.impression_metrics(broken, torch.tensor([1, 2, 3]), torch.tensor([3, 2, 1]), ["HR", "NDCG"], [4])
-    assert lists == {"HR@4": 0.0, "NDCG@4": 0.0}
+    assert m.means(lists) == {"HR@4": 0.0, "NDCG@4": 0.0}
 
 
 def test_float32_scores_are_ranked_as_they_are():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import shlex
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -16,6 +15,7 @@ from ans_fast.compare.earlier import Cell, earlier_records
 from ans_fast.compare.flags import PUBLISHED, base_name, flags_of_models
 from ans_fast.compare.grid import Run
 from ans_fast.compare.lock import locked
+from ans_fast.compare.significance import differences
 from ans_fast.errors import UserError
 from ans_fast.files import write_atomically
 from ans_fast.flag_types import List, Text, file_name, natural, path, positive_int, seed, text, words
@@ -24,6 +24,7 @@ from ans_fast.runner import arguments
 from ans_fast.runner.modes import RUN_MODES
 
 USUAL_CUT_OFFS = (5, 10, 20, 50)  # of every run
+NOTE = "▲, ▼: better, worse than {} with p < 0.05 by a paired t-test over users; p by Holm's correction."
 NAMES = List(Text(".+", "a name"))
 
 
@@ -53,6 +54,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--out", type=path, default="compare", help="folder of the runs and the table")
     made.add_argument(
         "--metrics", type=List(Metric((*RANKING, *CLICK))), default="HR@5,NDCG@5", help="columns of the table"
+    )
+    made.add_argument(
+        "--baseline", type=text, default="", metavar="MODEL", help="test the differences of all others from this line"
     )
     made.add_argument("--epoch", type=natural, default=200, help="epochs at most")
     made.add_argument("--batch_size", type=positive_int, default=256, help="rows a training step")
@@ -92,6 +96,8 @@ def compare(args: argparse.Namespace) -> int:
         raise UserError("python -m ans_fast.compare is one process, as its runs are: start it without torchrun")
     grid, failed = make_grid(args), 0
     check_metrics(grid, args.metrics)
+    if args.baseline and args.baseline not in args.models:
+        raise UserError(f"--baseline must be one of --models, {', '.join(args.models)}, got {args.baseline}")
     with locked(args.out) as lock:
         records = {run: run.record() for run in grid}  # of all, so that mistakes are told before hours of work
         for number, run in enumerate(grid, 1):
@@ -106,8 +112,8 @@ def compare(args: argparse.Namespace) -> int:
                     print(f"{what}: {why}: {run.last_words()}", flush=True)
                     continue
             print(f"{what}: {_values(records[run], args.metrics)}", flush=True)
-            write_table(records, args.metrics, args.out)
-        print(write_table(records, args.metrics, args.out))
+            write_table(records, args)
+        print(write_table(records, args))
     return 1 if failed else 0
 
 
@@ -161,15 +167,19 @@ def _values(record: dict[str, Any], metrics: list[str]) -> str:
     return ", ".join(f"{name} {found.get(name) or float('nan'):.4f}" for name in metrics)
 
 
-def write_table(records: dict[Run, dict[str, Any] | None], metrics: list[str], out: Path) -> str:
+def write_table(records: dict[Run, dict[str, Any] | None], args: argparse.Namespace) -> str:
     """Writes the table of the runs that have a record, and of those that other grids have left; the Markdown."""
     found: dict[Cell, list[dict[str, Any]]] = {}
     for run, record in records.items():
         if record is not None:
             found.setdefault((run.title, run.model), []).append(record)
+    out, metrics = args.out, args.metrics
     found |= earlier_records(out, without=found)
-    lines = [table.Line.of_records(*key, of_line, metrics) for key, of_line in found.items()]
+    tested = differences(found, metrics, args.baseline) if args.baseline else {}
+    lines = [table.Line.of_records(*key, of_line, metrics, tested.get(key, {})) for key, of_line in found.items()]
     text = table.markdown(lines, metrics)
+    if args.baseline:
+        text += f"\n{NOTE.format(args.baseline)}\n"
     write_atomically(out / "table.md", text.encode())
     write_atomically(out / "table.csv", table.comma_separated(lines, metrics).encode())
     png = table.chart(lines, metrics) if lines else None

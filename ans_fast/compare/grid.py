@@ -110,10 +110,11 @@ class Run:
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:
-    """results.json with "peak_bytes" of a run to its end, whatever its flags; None where it is missing or damaged."""
+    """results.json with "peak_bytes" and "folder" of a run to its end, whatever its flags; None where it is missing or
+    damaged."""
     done, results = _read(folder / DONE), _read(folder / "log/results.json")
     whole = "peak_bytes" in done and isinstance(results.get("flags"), dict)
-    return {**results, **done} if whole else None
+    return {**results, **done, "folder": folder} if whole else None
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:

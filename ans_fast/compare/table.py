@@ -5,28 +5,39 @@ from __future__ import annotations
 import csv
 import io
 import statistics
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from ans_fast.charts import png
+from ans_fast.compare.significance import Difference
 from ans_fast.metrics import larger_is_better
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe and Ito's
+LEAST_P = 1e-16  # of what is shown
 
 
 @dataclass(frozen=True)
 class Line:
-    """A model on a data set: metrics' values seed by seed, median seconds of a training epoch, peak memory in bytes."""
+    """A model on a data set: metrics' values seed by seed, median seconds of a training epoch, peak memory in bytes,
+    and metrics' differences from a baseline, if there is one."""
 
     dataset: str
     model: str
     values: dict[str, list[float]]
     epoch_seconds: float | None
     peak_bytes: int
+    differences: Mapping[str, Difference] = field(default_factory=dict)
 
     @classmethod
-    def of_records(cls, dataset: str, model: str, records: Sequence[dict[str, Any]], metrics: Sequence[str]) -> Line:
+    def of_records(
+        cls,
+        dataset: str,
+        model: str,
+        records: Sequence[dict[str, Any]],
+        metrics: Sequence[str],
+        differences: Mapping[str, Difference],
+    ) -> Line:
         """Of the runs' records (`Run.record`) on test; a metric that a run lacks is left out."""
         tests = [record["results"]["test"] for record in records]
         found = {name: [test[name] for test in tests if test.get(name) is not None] for name in metrics}
@@ -37,6 +48,7 @@ class Line:
             {name: values for name, values in found.items() if values},
             statistics.median(seconds) if seconds else None,
             max(record["peak_bytes"] for record in records),
+            differences,
         )
 
 
@@ -46,7 +58,7 @@ def markdown(lines: Sequence[Line], metrics: Sequence[str]) -> str:
     rows = [header, ["---"] * 2 + ["---:"] * (len(header) - 2)]
     for line in lines:
         seeds = max((len(values) for values in line.values.values()), default=0)
-        cells = [_cell(line.values.get(name), _best(lines, line.dataset, name)) for name in metrics]
+        cells = [_cell(line, name, _best(lines, line.dataset, name)) for name in metrics]
         seconds = "–" if line.epoch_seconds is None else f"{line.epoch_seconds:.2f}"
         rows.append([line.dataset, line.model, str(seeds), *cells, seconds, f"{line.peak_bytes / 2**20:.0f}"])
     return "\n".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in row)} |" for row in rows) + "\n"
@@ -59,27 +71,32 @@ def _best(lines: Sequence[Line], dataset: str, name: str) -> float | None:
     return max(means) if larger_is_better(name) else min(means)
 
 
-def _cell(values: list[float] | None, best: float | None) -> str:
+def _cell(line: Line, name: str, best: float | None) -> str:
+    values, difference = line.values.get(name), line.differences.get(name)
     if not values:
         return "–"
     mean = statistics.mean(values)
     text = f"{mean:.4f}"
     if len(values) > 1:
         text += f" ± {statistics.stdev(values):.4f}"
-    return f"**{text}**" if mean == best else text
+    text = f"**{text}**" if mean == best else text
+    if difference is None:
+        return text
+    return " ".join(filter(None, [text, difference.mark, f"(p {max(difference.p, LEAST_P):.2g})"]))
 
 
 def comma_separated(lines: Sequence[Line], metrics: Sequence[str]) -> str:
-    """CSV with a mean and a std column for each metric; empty where there is nothing."""
+    """CSV with a mean, a std and a p column for each metric; empty where there is nothing."""
     output = io.StringIO()
     writer = csv.writer(output, lineterminator="\n")
-    names = [f"{name} {kind}" for name in metrics for kind in ("mean", "std")]
+    names = [f"{name} {kind}" for name in metrics for kind in ("mean", "std", "p")]
     writer.writerow(["dataset", "model", "seeds", *names, "epoch_seconds", "peak_bytes"])
     for line in lines:
         cells: list[Any] = []
         for name in metrics:
-            values = line.values.get(name, [])
+            values, difference = line.values.get(name, []), line.differences.get(name)
             cells += [statistics.mean(values) if values else "", statistics.stdev(values) if len(values) > 1 else ""]
+            cells.append("" if difference is None else difference.p)
         seeds = max((len(values) for values in line.values.values()), default=0)
         seconds = "" if line.epoch_seconds is None else line.epoch_seconds
         writer.writerow([line.dataset, line.model, seeds, *cells, seconds, line.peak_bytes])
@@ -87,7 +104,8 @@ def comma_separated(lines: Sequence[Line], metrics: Sequence[str]) -> str:
 
 
 def chart(lines: Sequence[Line], metrics: Sequence[str]) -> bytes | None:
-    """Bars with their values and, over seeds, error bars; a panel a data set. PNG; None without matplotlib."""
+    """Bars with their values, a star where they differ significantly, and error bars over seeds; a panel a data set.
+    PNG; None without matplotlib."""
     try:
         from matplotlib.figure import Figure
     except ImportError:
@@ -100,14 +118,17 @@ def chart(lines: Sequence[Line], metrics: Sequence[str]) -> bytes | None:
     all_axes = figure.subplots(1, len(panels), squeeze=False, width_ratios=widths)[0]
     for axes, (dataset, own) in zip(all_axes, panels.items(), strict=True):
         for at, name in enumerate(metrics):
-            bars = {i + 0.8 * (at + 0.5) / len(metrics) - 0.4: line.values.get(name) for i, line in enumerate(own)}
-            bars = {place: values for place, values in bars.items() if values}
+            bars = {i: line.values[name] for i, line in enumerate(own) if line.values.get(name)}
+            places = [i + 0.8 * (at + 0.5) / len(metrics) - 0.4 for i in bars]
             means = [statistics.mean(values) for values in bars.values()]
             errors = [statistics.stdev(values) if len(values) > 1 else 0.0 for values in bars.values()]
             drawn = axes.bar(
-                [*bars], means, 0.8 / len(metrics), yerr=errors, label=name, color=COLOURS[at % len(COLOURS)]
+                places, means, 0.8 / len(metrics), yerr=errors, label=name, color=COLOURS[at % len(COLOURS)]
             )
-            axes.bar_label(drawn, fmt="%.3f", fontsize=7, rotation=90, padding=2)
+            differences = [own[i].differences.get(name) for i in bars]
+            stars = ["*" if difference and difference.mark else "" for difference in differences]
+            labels = [f"{mean:.3f}{star}" for mean, star in zip(means, stars, strict=True)]
+            axes.bar_label(drawn, labels, fontsize=7, rotation=90, padding=2)
         axes.set_xticks(range(len(own)), [line.model for line in own], rotation=45, ha="right")
         axes.set_title(dataset)
         axes.margins(y=0.18)  # room for the values

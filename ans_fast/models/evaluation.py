@@ -49,7 +49,7 @@ def evaluate(
     parts = scores_of_all(model, users)
     hits = torch.cat([m.hits_among_all(scores, truth.clicks_of(part), largest) for part, scores in parts])
     sizes = truth.degrees[users]
-    return {cut: m.list_metrics(hits, sizes, [name], [k])[f"{name}@{k}"] for cut, (name, k) in cuts.items()}
+    return {cut: m.means(m.list_metrics(hits, sizes, [name], [k]))[f"{name}@{k}"] for cut, (name, k) in cuts.items()}
 
 
 def _read(metric: str) -> tuple[str, int]:

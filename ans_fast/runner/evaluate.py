@@ -70,9 +70,13 @@ class Evaluator:
         parts = [self.model.score(state, Query(b.users, b.items, b.context)) for b in self.batches()]
         return self.whole(torch.cat(parts))
 
+    def values(self, state: Any, metrics: Sequence[str], ks: Sequence[int]) -> dict[str, Tensor]:
+        """Metrics by name: each row's [R], whose mean they are, or [] where they are of all rows together."""
+        raise NotImplementedError
+
     def evaluate(self, state: Any, metrics: Sequence[str], ks: Sequence[int]) -> dict[str, float]:
         """Metrics by name."""
-        raise NotImplementedError
+        return m.means(self.values(state, metrics, ks))
 
 
 class CandidatesEvaluator(Evaluator):
@@ -84,7 +88,7 @@ class CandidatesEvaluator(Evaluator):
         items = torch.cat([rows.items[:, None], rows.neg_items], 1)
         super().__init__(model, Rows(rows.users, items, context=rows.context), batch_size, group)
 
-    def evaluate(self, state: Any, metrics: Sequence[str], ks: Sequence[int]) -> dict[str, float]:
+    def values(self, state: Any, metrics: Sequence[str], ks: Sequence[int]) -> dict[str, Tensor]:
         scores = self.scores(state)
         return m.top_k_metrics(m.positive_ranks(scores, scores[:, :1]), metrics, ks)
 
@@ -146,7 +150,7 @@ class RowEvaluator(AllItemsEvaluator):
         super().mask(scores, batch, n_clicked)
         scores.scatter_(1, own, kept)
 
-    def evaluate(self, state: Any, metrics: Sequence[str], ks: Sequence[int]) -> dict[str, float]:
+    def values(self, state: Any, metrics: Sequence[str], ks: Sequence[int]) -> dict[str, Tensor]:
         ranks = [
             m.positive_ranks(scores, scores.gather(1, batch.items[:, None]))
             for batch, scores in self.batches_of_scores(state)
@@ -175,7 +179,7 @@ class UserEvaluator(AllItemsEvaluator):
         self.positives = graph.to(model.device)
         self.n_positives = self.count_clicks(self.positives)
 
-    def evaluate(self, state: Any, metrics: Sequence[str], ks: Sequence[int]) -> dict[str, float]:
+    def values(self, state: Any, metrics: Sequence[str], ks: Sequence[int]) -> dict[str, Tensor]:
         hits = []
         for (batch, scores), n_positives in zip(self.batches_of_scores(state), self.n_positives, strict=True):
             hits.append(m.hits_among_all(scores, self.positives.clicks_of(batch.users, n_positives), max(ks)))
@@ -185,7 +189,7 @@ class UserEvaluator(AllItemsEvaluator):
 class ListEvaluator(Evaluator):
     """Impression lists."""
 
-    def evaluate(self, state: Any, metrics: Sequence[str], ks: Sequence[int]) -> dict[str, float]:
+    def values(self, state: Any, metrics: Sequence[str], ks: Sequence[int]) -> dict[str, Tensor]:
         return m.impression_metrics(self.scores(state), self.rows.n_pos, self.rows.n_neg, metrics, ks)
 
 
@@ -196,5 +200,5 @@ class ClickEvaluator(Evaluator):
         parts = [self.model.score(state, Query(b.users, b.items[:, None], b.context))[:, 0] for b in self.batches()]
         return self.whole(torch.cat(parts)).sigmoid()
 
-    def evaluate(self, state: Any, metrics: Sequence[str], ks: Sequence[int]) -> dict[str, float]:
+    def values(self, state: Any, metrics: Sequence[str], ks: Sequence[int]) -> dict[str, Tensor]:
         return m.click_metrics(self.scores(state), self.rows.labels, metrics)

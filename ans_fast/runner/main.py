@@ -18,7 +18,7 @@ from ans_fast.command_line import exit_status
 from ans_fast.data import Dataset, load
 from ans_fast.distributed import Processes
 from ans_fast.errors import UserError
-from ans_fast.metrics import format_metrics
+from ans_fast.metrics import format_metrics, means
 from ans_fast.models.base import Recommender
 from ans_fast.nn.held_state import gather_state, n_parameters
 from ans_fast.runner import arguments, summary
@@ -31,6 +31,7 @@ from ans_fast.runner.memory import check_memory
 from ans_fast.runner.paths import Paths
 from ans_fast.runner.predictions import Names, write_predictions
 from ans_fast.runner.results import draw_curves, other_flags, write_results
+from ans_fast.runner.row_metrics import write_row_metrics
 from ans_fast.runner.settings import Settings
 from ans_fast.runner.setup import device_of, model_and_rows
 from ans_fast.tensor_files import load_tensors, save_tensors
@@ -182,7 +183,10 @@ def _after(
     state = model.precompute()
     results = {}
     for split, evaluator in evaluators.items():
-        results[split] = evaluator.evaluate(state, settings.metrics, settings.ks)
+        values = evaluator.values(state, settings.metrics, settings.ks)
+        results[split] = means(values)
+        if split == "test" and evaluator.group.leads:
+            write_row_metrics(paths.row_metrics, evaluator.rows.users, values)
         logging.info("%s%-4s After Training: (%s)", os.linesep, split.capitalize(), format_metrics(results[split]))
     logging.info(summary.result_table(results))
     if settings.save_final_results:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ans_fast.errors import UserError
 from ans_fast.files import check_outputs, output_file
+from ans_fast.runner import row_metrics
 from ans_fast.runner.settings import Settings
 
 RECHORUS_FOLDER = "src"  # where ReChorus is started: its logs and models lie beside this folder, not in it
@@ -46,6 +47,11 @@ class Paths:
         return self.folder / "results.json"
 
     @property
+    def row_metrics(self) -> Path:
+        """Each row's metrics on test."""
+        return self.folder / row_metrics.FILE
+
+    @property
     def drawing(self) -> Path:
         """The picture of --plot."""
         return self.folder / "curves.png"
@@ -62,7 +68,7 @@ class Paths:
     def check_outputs(self, settings: Settings) -> None:
         """Makes the folders and raises UserError, which names the flag, unless all that the run will write can be
         written."""
-        results = [self.results]
+        results = [self.results, self.row_metrics]
         if settings.save_final_results:
             results += [self.predictions(settings, split) for split in ("dev", "test")]
         if settings.plot:
