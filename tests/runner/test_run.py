@@ -246,4 +246,8 @@ def test_losses_of_a_batch_have_runs_of_their_own(go, work: Path):
     names = sorted(path.name for path in Path("../log/BPRMF").glob("*.txt"))
     assert [("loss_n=SSM" in name, "temperature=0.2" in name) for name in names] == [(False, False), (True, True)]
     assert go(*flags, "--negative_sampling", "ANS", "--loss_n", "SSM")[0] == 0
+    own = ["--loss_n", "SL@K", "--slk_every", "1", "--n_shared", "8"]
+    assert go(*flags, *own)[0] == 0
+    _, out, _ = go(*flags, *own, "--load", "1", "--epoch", "3")
+    assert "Resume after epoch 2 " in out
     assert go(*flags, "--negative_sampling", "ANS", "--loss_n", "DirectAU")[0] == 2
