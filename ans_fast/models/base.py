@@ -26,7 +26,7 @@ from ans_fast.training.batches import Query, Rows
 from ans_fast.training.loop import fit
 
 if TYPE_CHECKING:
-    from ans_fast.data import Dataset
+    from ans_fast.data import Dataset, Events
 
 
 class Recommender(Options, nn.Module):
@@ -44,6 +44,7 @@ class Recommender(Options, nn.Module):
 
     Attributes:
         user_ids, item_ids: the ids of its Interactions; None: users and items are known by their numbers.
+        clicks: the graph's clicks with their times, of models that look at these; None: there are none.
         collapse_levers: what to lower when the embeddings collapse, the first one first.
         captures: whether a step can be recorded on a GPU and replayed: its loss never looks at a value there, and what
             it computes follows from a batch's shapes alone.
@@ -69,6 +70,7 @@ class Recommender(Options, nn.Module):
             raise UserError(f"{self.name} has no mode {mode!r}, only {', '.join(self.modes)}")
         self.choose(options)
         self.graph, self.user_ids, self.item_ids = opened(graph)
+        self.clicks: Events | None = None
         self.mode, self.loss_n = MODES[mode], MODES[mode].loss_of(type(self), loss_n)
         self.sampler = Uniform(self.first_item)
         name_tables(self)
@@ -91,9 +93,22 @@ class Recommender(Options, nn.Module):
         """Further tensors [R, …] that each row of "train", "dev" or "test" brings along in Rows and Query."""
         return {}
 
+    def latest(self, users: Tensor) -> dict[str, Tensor]:
+        """The same [B, …] of queries of users int64 [B] after all of their clicks."""
+        return {}
+
+    def rows_of(self, dataset: Dataset, split: str) -> Rows:
+        """The rows of "train", "dev" or "test" with their context, on the model's device."""
+        rows = Rows.of_split(getattr(dataset, split))
+        return replace(rows, context=self.context(dataset, split)).to(self.device)
+
     def training_rows(self, rows: Rows) -> Rows:
         """Those rows of train that the model learns from."""
         return rows
+
+    def rows_of_clicks(self) -> Rows:
+        """What `fit` learns from: the graph's clicks."""
+        return Rows(*self.graph.clicks())
 
     # --- what a model computes: scoring looks at weights alone, not at train() or eval(), and changes nothing ---
 

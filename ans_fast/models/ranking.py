@@ -58,11 +58,13 @@ def scores_of_all(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """The users int64 [U] in parts, with the scores of all items [B, n_items], -inf for what they are not to get.
     barred: bool [n_items], what nobody gets."""
-    state = model.precompute()
-    for part in users.split(USERS_AT_ONCE):
-        seen = model.graph.clicks_of(part) if exclude_seen else None
-        cold = model.graph.degrees[part] == 0
-        yield part, candidates(model, model.score(state, Query(part)), cold, barred, seen)
+    state, context = model.precompute(), model.latest(users)
+    for start in range(0, max(len(users), 1), USERS_AT_ONCE):
+        part = slice(start, start + USERS_AT_ONCE)
+        query = Query(users[part], context={name: values[part] for name, values in context.items()})
+        seen = model.graph.clicks_of(query.users) if exclude_seen else None
+        cold = model.graph.degrees[query.users] == 0
+        yield query.users, candidates(model, model.score(state, query), cold, barred, seen)
 
 
 def candidates(

@@ -15,6 +15,8 @@ from ans_fast.models.registry import by_name
 from ans_fast.nn.held_state import own_state
 from ans_fast.tensor_files import load_tensors, save_tensors
 
+CLICKS = ("users", "items", "times")  # the columns of clicks in a file
+
 if TYPE_CHECKING:
     from ans_fast.models.base import Recommender
 
@@ -38,8 +40,22 @@ def content(model: Recommender, weights: dict[str, Tensor] | None = None) -> dic
             "nodes": graph.indices[:end].cpu(),
         },
         "ids": {ids.who: _held(ids) for ids in (model.user_ids, model.item_ids) if ids is not None},
+        **({} if model.clicks is None else {"clicks": _columns(model.clicks)}),
         "weights": {name: value.cpu() for name, value in weights.items()},
     }
+
+
+def _columns(clicks: data.Events) -> dict[str, Tensor]:
+    return {name: torch.tensor(getattr(clicks, name)) for name in CLICKS}
+
+
+def _clicks(columns: dict[str, Tensor], graph: BipartiteGraph) -> data.Events:
+    """Raises ValueError unless they are clicks of the graph's users and items."""
+    users, items, times = (columns[name] for name in CLICKS)
+    if not len(users) == len(items) == len(times) or not times.isfinite().all():
+        raise ValueError("its clicks are damaged")
+    BipartiteGraph(users, items, graph.n_users, graph.n_items)
+    return data.Events(users.numpy(), items.numpy(), times.numpy())
 
 
 def _held(ids: data.Ids) -> Tensor | list[str]:
@@ -57,6 +73,8 @@ def load(path: str | Path) -> Recommender:
         model = by_name(found["model"])(graph, **found["options"])
         for who, ids in found.get("ids", {}).items():  # files of graphs alone have none
             setattr(model, f"{who}_ids", data.Ids(who, ids if isinstance(ids, list) else ids.numpy()))
+        if "clicks" in found:
+            model.clicks = _clicks(found["clicks"], graph)
         model.load_weights(found["weights"], path)
     except UserError:
         raise

@@ -26,8 +26,7 @@ def make_evaluator(
     model: Recommender, dataset: Dataset, split: str, settings: Settings, group: Processes = ALONE
 ) -> Evaluator:
     """The evaluator of "dev" or "test" in the data set's mode and, in TopK mode, by --rank_by and --test_all."""
-    part = getattr(dataset, split)
-    rows = Rows(**{**vars(Rows.of_split(part)), "context": model.context(dataset, split)}).to(model.device)
+    part, rows = getattr(dataset, split), model.rows_of(dataset, split)
     if isinstance(part, Labelled):
         return ClickEvaluator(model, rows, settings.eval_batch_size, group)
     if isinstance(part, ImpressionLists):

@@ -49,5 +49,4 @@ def model_and_rows(
     with in_columns(group) if held else nullcontext():
         model = settings.model.from_data(dataset, graph, first_item=1, **settings.model_options)
     model.to_device(device)
-    rows = Rows.of_split(dataset.train)
-    return model, model.training_rows(Rows(**{**vars(rows), "context": model.context(dataset, "train")})).to(device)
+    return model, model.training_rows(model.rows_of(dataset, "train"))

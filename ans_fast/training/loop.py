@@ -139,7 +139,7 @@ def fit(
         raise UserError(f"fit learns from clicks, and {graph} has none")
     if not any(parameter.requires_grad for parameter in model.parameters()):
         return []
-    rows = Rows(*graph.clicks())
+    rows = model.rows_of_clicks()
     group = distributed.current()
     random = hashlib.blake2b(torch.get_rng_state().numpy().tobytes(), digest_size=8).hexdigest()
     group.agree({"model": model.name, "graph": str(graph), "torch's random state": random})

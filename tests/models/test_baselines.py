@@ -13,6 +13,7 @@ from ans_fast import BipartiteGraph
 from ans_fast.data import load
 from ans_fast.errors import UserError
 from ans_fast.models import by_name
+from ans_fast.models import load as load_model
 from ans_fast.nn.item_relations import ItemRelations
 from ans_fast.runner.arguments import parse
 from ans_fast.runner.main import run
@@ -65,6 +66,17 @@ def test_beats_popularity(folder, name):
     assert all(np.isfinite(epoch["loss"]) for epoch in found["epochs"])
 
 
+@pytest.mark.parametrize("name", SEQUENTIAL)
+def test_a_file_of_the_command_line_recommends(folder, name):
+    """By the clicks of train, as of the last one of all."""
+    result(folder, name, "--epoch", "2", "--lr", "0.02")
+    model, dataset = load_model(folder / "runs" / f"{name}.pt"), load(folder, "walks")
+    items, _ = model.recommend([1, 2], k=5)
+    for user, row in zip((1, 2), items, strict=True):
+        assert not {0, *dataset.clicks.items[dataset.clicks.users == user]} & {*row}
+    assert model.clicks.times.tolist() == dataset.clicks.times.tolist()
+
+
 @pytest.mark.parametrize("name", ["NeuMF", *SEQUENTIAL])
 def test_ranking_scores_as_training_does(folder, name):
     dataset = load(folder, "walks")
@@ -110,8 +122,6 @@ def test_rows_without_history_are_left_out_of_training(folder, name):
     model = by_name(name)(BipartiteGraph(dataset.clicks.users, dataset.clicks.items, N_USERS, N_ITEMS))
     rows = Rows(**{**vars(Rows.of_split(dataset.train)), "context": model.context(dataset, "train")})
     assert len(model.training_rows(rows)) == len(dataset.train) - (N_USERS - 1)
-    with pytest.raises(UserError, match="needs times"):
-        model.fit()
 
 
 def test_related_ages_are_those_of_a_literal_search():
