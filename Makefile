@@ -9,7 +9,7 @@ export ANS_FAST_CUDA ?= 0
 .PHONY: demo test docs torch-headers torch-versions recbole wheel bench gpu-check attack sanitize clean
 
 demo: $(VENV)/.built
-	$(RUN) -m ans_fast.run
+	$(RUN) -m ans_fast.demo
 
 test: $(VENV)/.built
 	$(VENV)/bin/ruff check .

@@ -9,6 +9,7 @@ from typing import Any
 from ans_fast.command_line import Parser, exit_status
 
 COMMANDS = {
+    "demo": "ANS on a made data set, beside plain PyTorch",
     "run": "train and evaluate a model, with ReChorus's flags and files",
     "data": "prepare, convert and describe data sets",
     "compare": "models, data sets and seeds into one table",

@@ -16,11 +16,16 @@ def keep_freed_memory() -> None:
         set_option(trim_threshold, 1 << 30)
 
 
-if __name__ == "__main__":
+def prepare_process() -> None:
+    """What has to be said before torch is loaded, of a process that trains."""
     # OpenMP's threads wait for each other awake, a hundred times this long by default: alone on the machine it makes no
-    # difference, beside another busy process a step takes half the time. Read when torch is loaded.
+    # difference, beside another busy process a step takes half the time.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     if "RANK" in os.environ:  # of torchrun: where a process is lost torch's own warnings, a stack each, hide our line
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     keep_freed_memory()
+
+
+if __name__ == "__main__":
+    prepare_process()
     start("ans_fast.runner.main")

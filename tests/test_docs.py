@@ -23,6 +23,7 @@ from ans_fast import models, overview
 from ans_fast.compare import command as compare
 from ans_fast.compare.grid import DONE, Run
 from ans_fast.data import command as data
+from ans_fast.runner import demo
 from ans_fast.runner import main as runner
 from tests.conftest import ROOT
 from tests.runner.conftest import write_sets
@@ -155,6 +156,7 @@ def has_extras(words: Sequence[str]) -> None:
 
 COMMANDS: dict[str, Callable[[Sequence[str]], int | None]] = {
     "python -m ans_fast": overview.main,
+    "python -m ans_fast.demo": lambda words: demo.main([*words, "--epoch", "1"]),
     "python -m ans_fast.run": lambda words: runner.main([*words, "--epoch", "1"]),
     "python -m ans_fast.compare": lambda words: compare.main([*words, "--epoch", "1", "--seeds", "0"]),
     "python -m ans_fast.tune": run_tune,
