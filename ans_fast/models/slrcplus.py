@@ -37,9 +37,8 @@ class SLRCPlus(Sequential):
         (alpha + alpha_r) (pi_r β_r exp(−β_r Δ) + (1 − pi_r) Normal(Δ; μ_r, σ_r)),
 
     a burst that fades and a bump a while later. Relation 0 is the item itself: a repeat. The others are the `r_…`
-    columns of item_meta.csv. Without that file repeats alone excite;
-    Interactions hold no repeats, so that with them it is `pairs` that do. alpha is one number; all that has an r is
-    each item's own or, as in early versions of ReChorus, its category's.
+    columns of item_meta.csv, or `pairs`; without any repeats alone excite, of which Interactions hold none. alpha is
+    one number; all that has an r is each item's own or, as in early versions of ReChorus, its category's.
 
     Args:
         graph: who clicked what. emb_size: D. time_scalar: the unit of Δ, in the data's unit of time.

@@ -63,9 +63,7 @@ def _kernels(x: Tensor, graph: BipartiteGraph, n_layers: int, nodes: Tensor | No
     return linear("propagate", lambda x: torch.ops.ans_fast.propagate(x.contiguous(), *tensors, n_layers, nodes), x)
 
 
-def _kernels_of_mean(
-    x: Tensor, graph: BipartiteGraph, n_layers: int, nodes: Tensor | None, short_hops: bool
-) -> Tensor:
+def _kernels_of_mean(x: Tensor, graph: BipartiteGraph, n_layers: int, nodes: Tensor | None, short_hops: bool) -> Tensor:
     if _sums_by_torch(x, nodes):
         return _kernels_of_mean(x, graph, n_layers, None, short_hops).index_select(0, nodes)
     tensors = (graph.indptr, graph.indices, graph.scale)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from ans_fast import Interactions, UserError, models
+from tests.models.test_citizens import COPIES
 
 
 @pytest.fixture(params=["text", "numbers"])
@@ -83,6 +85,15 @@ def test_a_file_keeps_the_ids(clicks: Interactions, model: models.Recommender, t
     users = clicks.user_ids[range(clicks.n_users)]
     for ours, theirs in zip(model.recommend(users), again.recommend(users), strict=True):
         assert ours.tolist() == theirs.tolist()
+
+
+@pytest.mark.parametrize("copied", COPIES, ids=["deepcopy", "pickle", "torch.save"])
+def test_copies_keep_the_ids(clicks: Interactions, model: models.Recommender, copied: Callable) -> None:
+    users, twin = clicks.user_ids[range(clicks.n_users)], copied(model)
+    for ours, theirs in zip(model.recommend(users), twin.recommend(users), strict=True):
+        assert ours.tolist() == theirs.tolist()
+    twin.fit(epochs=1)  # and are models of their own
+    assert not np.array_equal(model.embeddings()[0], twin.embeddings()[0])
 
 
 @pytest.mark.parametrize("name", [*models.MODULES])
