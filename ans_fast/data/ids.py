@@ -56,8 +56,14 @@ class Ids:
         return found
 
     def find(self, ids: Any) -> np.ndarray:
-        """The numbers int64 [n] of ids, a list or array of them or a single one; -1 for those that are not here."""
-        return self._index.get_indexer(_listed(ids)).astype(np.int64)
+        """The numbers int64 [n] of ids, a list or array of them or a single one; -1 for those that are not here. Raises
+        UserError for what cannot be an id, such as a list among them."""
+        try:
+            return self._index.get_indexer(_listed(ids)).astype(np.int64)
+        except TypeError as error:
+            raise UserError(
+                f"{self.who} ids must be text, numbers or anything else that can be hashed: {error}"
+            ) from None
 
     def numbers(self, ids: Any) -> np.ndarray:
         """As `find`, but an id that is not here is a UserError."""

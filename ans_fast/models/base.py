@@ -13,11 +13,11 @@ from ans_fast.errors import UserError
 from ans_fast.flag_types import draws, natural
 from ans_fast.models import storage
 from ans_fast.models.clicks import Clicks, opened
-from ans_fast.models.evaluation import evaluate
+from ans_fast.models.evaluation import evaluate, evaluation
 from ans_fast.models.export import export
 from ans_fast.models.modes import MODES
 from ans_fast.models.new_users import recommend_new
-from ans_fast.models.ranking import recommend, spread
+from ans_fast.models.ranking import predict, recommend, spread
 from ans_fast.models.vectors import embeddings, similar_items, similar_users
 from ans_fast.nn.node_table import name_tables
 from ans_fast.options import Option, Options
@@ -182,8 +182,8 @@ class Recommender(Options, nn.Module):
 
     # --- what their rooms define: a model is the first argument of each ---
 
-    fit, evaluate, spread = fit, evaluate, spread
-    recommend, recommend_new = recommend, recommend_new
+    fit, evaluate, evaluation, spread = fit, evaluate, evaluation, spread
+    recommend, recommend_new, predict = recommend, recommend_new, predict
     embeddings, similar_items, similar_users, export = embeddings, similar_items, similar_users, export
     save, content, load_weights = storage.save, storage.content, storage.load_weights
     load = classmethod(storage.load_as)

@@ -34,22 +34,39 @@ def evaluate(
     Raises:
         UserError: a metric is none of these, there are no clicks, or ids are unknown to the model.
     """
-    if not metrics:
-        raise UserError("metrics must name at least one, such as NDCG@20")
-    cuts = {metric: _read(metric) for metric in metrics}
-    graph = model.graph
-    truth = clicks if isinstance(clicks, BipartiteGraph) else _numbered(model, clicks)
-    if (truth.n_users, truth.n_items) != (graph.n_users, graph.n_items):
-        raise UserError(f"clicks must be of the model's {graph.n_users} users and {graph.n_items} items, got {truth}")
-    truth = truth.to(model.device)
-    users = truth.degrees[: truth.n_users].nonzero()[:, 0]
-    if not len(users):
-        raise UserError("evaluate needs clicks to find, and there are none")
-    largest = max(k for _, k in cuts.values())
-    parts = scores_of_all(model, users)
-    hits = torch.cat([m.hits_among_all(scores, truth.clicks_of(part), largest) for part, scores in parts])
-    sizes = truth.degrees[users]
-    return {cut: m.means(m.list_metrics(hits, sizes, [name], [k]))[f"{name}@{k}"] for cut, (name, k) in cuts.items()}
+    return evaluation(model, clicks, metrics)()
+
+
+def evaluation(model: Recommender, clicks: Interactions | BipartiteGraph, metrics: Sequence[str]) -> Evaluation:
+    """`evaluate` with these arguments, to be called after each epoch. Raises UserError at once."""
+    return Evaluation(model, clicks, metrics)
+
+
+class Evaluation:
+    """`evaluate` made ready with its arguments, to be called as often as the model changes."""
+
+    def __init__(self, model: Recommender, clicks: Interactions | BipartiteGraph, metrics: Sequence[str]):
+        if not metrics:
+            raise UserError("metrics must name at least one, such as NDCG@20")
+        self.model, self.cuts = model, {metric: _read(metric) for metric in metrics}
+        graph = model.graph
+        truth = clicks if isinstance(clicks, BipartiteGraph) else _numbered(model, clicks)
+        if (truth.n_users, truth.n_items) != (graph.n_users, graph.n_items):
+            raise UserError(
+                f"clicks must be of the model's {graph.n_users} users and {graph.n_items} items, got {truth}"
+            )
+        self.truth = truth.to(model.device)
+        self.users = self.truth.degrees[: graph.n_users].nonzero()[:, 0]
+        if not len(self.users):
+            raise UserError("evaluate needs clicks to find, and there are none")
+
+    def __call__(self) -> dict[str, float]:
+        largest = max(k for _, k in self.cuts.values())
+        parts = scores_of_all(self.model, self.users)
+        hits = torch.cat([m.hits_among_all(scores, self.truth.clicks_of(part), largest) for part, scores in parts])
+        sizes = self.truth.degrees[self.users]
+        values = {cut: m.list_metrics(hits, sizes, [name], [k])[f"{name}@{k}"] for cut, (name, k) in self.cuts.items()}
+        return m.means(values)
 
 
 def _read(metric: str) -> tuple[str, int]:

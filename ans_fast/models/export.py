@@ -215,6 +215,8 @@ def _sides(model: Recommender) -> tuple[Side, Side]:
     graph, (users, items) = model.graph, embeddings(model)
     if not graph.n_edges:
         raise UserError(f"export needs users with clicks, and this {model.name} has none")
+    if not (np.isfinite(users).all() and np.isfinite(items).all()):
+        raise UserError(f"export needs finite vectors, and this {model.name} has others: train it with a lower lr")
     of_users, of_items = (part.numpy() for part in graph.degrees.cpu().split([graph.n_users, graph.n_items]))
     every = Side(_plain(model.item_ids, graph.n_items), items, of_items)
     return Side(_plain(model.user_ids, graph.n_users), users, of_users), every.at(slice(model.first_item, None))

@@ -49,7 +49,7 @@ def recommend_new(
     Raises:
         UserError: an id is unknown, k is out of range, or the model has no vectors for new users.
     """
-    check_k(model, k)
+    check_k(k, model.graph.n_items)
     hops, vectors = model.item_hops(), model.vectors()[1]
     new, barred = _graph_of(model, item_lists), barred_items(model, items, exclude)
     weights = model.graph.scale[model.graph.n_users :]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,11 +46,28 @@ def recommend(
     Raises:
         UserError: an id is unknown, or k is out of range.
     """
-    check_k(model, k)
+    check_k(k, model.graph.n_items)
     numbers, barred = number(model, "user", users), barred_items(model, items, exclude)
     say_who_is_cold(model.graph.degrees[numbers] == 0)
     parts = scores_of_all(model, numbers, barred, exclude_seen)
     return best(model, (scores for _, scores in parts), k)
+
+
+@torch.no_grad()
+def predict(model: Recommender, users: Any, items: Any) -> np.ndarray:
+    """The model's scores float32 [n] of pairs, by which `recommend` ranks whom it knows.
+
+    Args:
+        users, items: ids [n] each, as in `recommend`.
+
+    Raises:
+        UserError: an id is unknown, or there are not as many users as items.
+    """
+    users, items = number(model, "user", users), number(model, "item", items)
+    if len(users) != len(items):
+        raise UserError(f"predict needs as many users as items, got {len(users)} and {len(items)}")
+    query = Query(users, items[:, None], model.latest(users))
+    return model.score(model.precompute(), query)[:, 0].float().cpu().numpy()
 
 
 @torch.no_grad()
@@ -89,10 +107,10 @@ def best(model: Recommender, parts: Iterable[Tensor], k: int) -> tuple[np.ndarra
     return found if model.item_ids is None else model.item_ids[found], scores
 
 
-def check_k(model: Recommender, k: int) -> None:
-    """Raises UserError unless there can be k items."""
-    if not 1 <= k <= model.graph.n_items:
-        raise UserError(f"k must be in [1, {model.graph.n_items}], got {k}")
+def check_k(k: int, most: int) -> None:
+    """Raises UserError unless k is one of 1 … most."""
+    if not (isinstance(k, Integral) and 1 <= k <= most):
+        raise UserError(f"k must be in [1, {most}], got {k}")
 
 
 def barred_items(model: Recommender, items: Any, exclude: Any) -> Tensor:

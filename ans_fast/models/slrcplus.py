@@ -109,6 +109,11 @@ class SLRCPlus(Sequential):
         none = torch.zeros(0, items.shape[1], relations.kinds.shape[1])
         return {**context, AGES: torch.cat([none, *ages])}
 
+    def latest(self, users: Tensor) -> dict[str, Tensor]:
+        """Without ages, as no row's own item is scored."""
+        context = super().latest(users)
+        return {**context, AGES: context[AGES][:, :0]}
+
     def forward(self, users: Tensor, items: Tensor, context: dict[str, Tensor]) -> Tensor:
         ids = torch.cat([users[:, None], items + self.graph.n_users], 1)  # [B, 1 + C]
         rows = rows_at(self.table.weight, ids)  # [B, 1 + C, D]

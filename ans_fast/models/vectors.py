@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ans_fast.errors import UserError
-from ans_fast.models.ranking import USERS_AT_ONCE, number
+from ans_fast.models.ranking import USERS_AT_ONCE, check_k, number
 
 if TYPE_CHECKING:
     from ans_fast.models.base import Recommender
@@ -50,9 +49,7 @@ def similar_users(model: Recommender, users: Any, k: int = 10) -> tuple[np.ndarr
 @torch.no_grad()
 def _nearest(vectors: Tensor, numbers: Tensor, k: int, first: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """int64 and float32 [n, k]. first: vectors below it are padding."""
-    n_others = len(vectors) - first - 1
-    if not 1 <= k <= n_others:
-        raise UserError(f"k must be in [1, {n_others}], got {k}")
+    check_k(k, len(vectors) - first - 1)
     unit = normalize(vectors.float(), dim=1)
     parts = []
     for part in numbers.split(USERS_AT_ONCE):

@@ -139,6 +139,7 @@ def fit(
         raise UserError(f"fit learns from clicks, and {graph} has none")
     if not any(parameter.requires_grad for parameter in model.parameters()):
         return []
+    evaluate = None if validation is None else model.evaluation(validation, [metric])
     rows = model.rows_of_clicks()
     group = distributed.current()
     random = hashlib.blake2b(torch.get_rng_state().numpy().tobytes(), digest_size=8).hexdigest()
@@ -159,8 +160,8 @@ def fit(
             warnings.warn(told, stacklevel=2)
             warned = True
         result = None
-        if validation is not None:
-            result = group.of_leader(model.evaluate(validation, [metric]))
+        if evaluate is not None:
+            result = group.of_leader(evaluate())
             if result[metric] > best:
                 best, best_epoch = result[metric], number
                 weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}

@@ -142,6 +142,14 @@ def test_an_index_that_finds_too_little_is_not_written(
     assert sorted(file.name for file in tmp_path.iterdir()) == ["own.faiss", "own.faiss.npz"]
 
 
+def test_vectors_that_are_not_finite_are_told(model: models.Recommender, tmp_path: Path) -> None:
+    with torch.no_grad():
+        model.table.weight[3] = torch.nan
+    for suffix in ("npz", "pt2"):
+        with pytest.raises(UserError, match="export needs finite vectors, and this LightGCN has others"):
+            model.export(tmp_path / f"own.{suffix}")
+
+
 def test_what_cannot_be_exported_is_told(
     model: models.Recommender, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -66,6 +66,24 @@ def test_unknown_ids_are_told(model: models.Recommender) -> None:
         model.recommend([], exclude="nothing")
 
 
+def test_what_is_no_id_or_k_is_told(model: models.Recommender) -> None:
+    with pytest.raises(UserError, match="item ids must be text, numbers or anything else that can be hashed"):
+        model.recommend([], items=[["i1"]])
+    for k in (0, 11, 2.5, "3"):
+        with pytest.raises(UserError, match=rf"k must be in \[1, 10\], got {k}"):
+            model.recommend([], k=k)
+
+
+def test_pairs_have_the_scores_that_rank(clicks: Interactions, model: models.Recommender) -> None:
+    users = clicks.user_ids[np.array([3, 0])]
+    items, scores = model.recommend(users, k=4, exclude_seen=False)
+    found = model.predict(np.repeat(users, 4), items.reshape(-1))
+    assert found.dtype == np.float32
+    assert np.allclose(found, scores.reshape(-1), rtol=1e-5)
+    with pytest.raises(UserError, match="predict needs as many users as items, got 2 and 1"):
+        model.predict(users, items[0, 0])
+
+
 def test_users_without_clicks_get_what_was_clicked_most() -> None:
     whole = Interactions.from_dataframe(
         pd.DataFrame({"user": list("abcdabx"), "item": list("ppppqrp"), "time": [1, 2, 3, 4, 5, 6, 99]}), time="time"
@@ -148,9 +166,11 @@ def test_validation_ends_training_and_the_best_weights_stay(clicks: Interactions
     torch.manual_seed(0)
     model = models.BPRMF(train, emb_size=8)
     seen = []
-    ask = model.evaluate
-    model.evaluate = lambda *given: seen.append(ask(*given)) or seen[-1]
-    losses = model.fit(epochs=200, batch_size=16, lr=0.05, validation=dev, metric="NDCG@3", early_stop=4)
-    values = [result["NDCG@3"] for result in seen]
+    given = dict(epochs=200, batch_size=16, lr=0.05, metric="NDCG@3", early_stop=4, callbacks=[seen.append])
+    losses = model.fit(validation=dev, **given)
+    values = [epoch.validation["NDCG@3"] for epoch in seen]
     assert len(losses) == len(values) == values.index(max(values)) + 1 + 4 < 200
-    assert ask(dev, ["NDCG@3"])["NDCG@3"] == max(values) > values[-1]
+    assert model.evaluate(dev, ["NDCG@3"])["NDCG@3"] == max(values) > values[-1]
+    with pytest.raises(UserError, match="metrics must each be one of"):  # before anything is trained
+        model.fit(validation=dev, **{**given, "metric": "AUC"})
+    assert model.evaluate(dev, ["NDCG@3"])["NDCG@3"] == max(values)

@@ -57,6 +57,8 @@ def test_validation_files_and_copies(name: str, tmp_path: Path) -> None:
     told = []
     model.fit(epochs=3, batch_size=64, lr=0.02, validation=dev, metric="HR@3", callbacks=[told.append])
     assert model.evaluate(dev, ["HR@3"]) == max((epoch.validation for epoch in told), key=lambda result: result["HR@3"])
+    items, scores = model.recommend(["u3", "u9"], k=6)
+    assert np.allclose(model.predict(["u3"] * 6 + ["u9"] * 6, items.reshape(-1)), scores.reshape(-1), rtol=1e-4)
     model.save(tmp_path / "own.pt")
     users = train.user_ids[range(N_USERS)]
     expected = model.recommend(users, k=5)
