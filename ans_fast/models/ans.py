@@ -7,15 +7,13 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ans_fast import ops
 from ans_fast.errors import UserError
 from ans_fast.flag_types import Choice, non_negative, switch
 from ans_fast.models.clicks import Clicks
-from ans_fast.models.contrastive import SHARED, Contrastive
-from ans_fast.models.losses import VECTOR_LOSSES
+from ans_fast.models.contrastive import Contrastive
 from ans_fast.models.modes import Pairs
 from ans_fast.models.shared_options import EMB_SIZE, N_LAYERS, PRECISION
 from ans_fast.nn.columns import Columns
@@ -116,7 +114,8 @@ class ANS(LossOptions, Contrastive):
 
     def nodes(self) -> Tensor:
         """The vectors that rank: all hops of a node side by side [N, H · D], or only the first, [N, D], with "ego"."""
-        return self.ranked(self.table.weight) if self.predict_with == "ego" else self.pooled(self._hops())
+        vectors = self.table.weight if self.predict_with == "ego" else widened(self._hops()).flatten(1)
+        return self.ranked(vectors, self.columns)
 
     def pooled(self, hops: Tensor) -> Tensor:
         return self.ranked(widened(hops[:, 0] if self.predict_with == "ego" else hops.flatten(1)))
@@ -128,9 +127,9 @@ class ANS(LossOptions, Contrastive):
         return self._hops()[self.graph.n_users :].detach()
 
     @classmethod
-    def by_columns(cls, base_model: str = "LightGCN", loss_n: str | None = None, **options: Any) -> bool:
-        """Where the base acts on every column alone; lengths are those of whole rows."""
-        return ENCODERS[base_model].by_columns and loss_n not in VECTOR_LOSSES
+    def by_columns(cls, base_model: str = "LightGCN", **options: Any) -> bool:
+        """Where the base acts on every column alone."""
+        return ENCODERS[base_model].by_columns
 
     @property
     def columns(self) -> Columns | None:
@@ -139,11 +138,6 @@ class ANS(LossOptions, Contrastive):
     def _hops(self, nodes: Tensor | None = None) -> Tensor:
         """The hops [R, H, D] of nodes int64 [R]; None: of all."""
         return self.base(self.table.weight, self.graph, nodes)
-
-    def _unit_hops(self, nodes: Tensor) -> Tensor:
-        """The same of length 1, all hops of a node together."""
-        hops = self._hops(nodes)
-        return F.normalize(widened(hops).flatten(1), dim=1).view(hops.shape).to(hops.dtype)
 
     @property
     def seed_count(self) -> int:
@@ -173,9 +167,10 @@ class ANS(LossOptions, Contrastive):
 
     def loss(self, batch: Rows, seeds: Sequence[Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         pairs, share = self.mode.pairs(batch), self.mode.share_of_pairs(batch)
-        shared = [batch.context[SHARED][0]] if self.n_shared else []
-        encode = self._unit_hops if self.contrasts else self._hops
-        hops = hops_of(self.table, encode, self.graph, batch.users, batch.items, pairs.neg_items, *shared)
+        items = batch.items, pairs.neg_items, *([self.negative_items(batch)] if self.contrasts else [])
+        hops = hops_of(self.table, self._hops, self.graph, batch.users, *items)
+        if self.contrasts:
+            hops = hops.unit()
         loss, parts = self._pair_loss(batch, hops, pairs, seeds[-1], share.first)
         if share.weight != 1:
             loss, parts = share.weight * loss, {name: share.weight * part for name, part in parts.items()}
@@ -222,9 +217,9 @@ class ANS(LossOptions, Contrastive):
         """The mean softmax loss of the batch's clicks, of which `differences` are."""
         items = hops.items.flatten(1)
         users = rows_at(hops.users.flatten(1), hops.user_rows(batch.users))
-        shared = rows_at(items, hops.item_rows(batch.context[SHARED][0])) if self.n_shared else None
-        clicked = rows_at(items, hops.item_rows(batch.items))
-        return self.softmax_losses(batch, users, clicked, shared, differences).mean()
+        negatives = rows_at(items, hops.item_rows(self.negative_items(batch)))
+        clicked = rows_at(items, hops.item_rows(batch.items)) if self.n_shared else batch.own_of(negatives)
+        return self.softmax_losses(batch, users, clicked, negatives, differences).mean()
 
     def _reg(self, pairs: Pairs) -> Tensor:
         """(|E_u| + |E_p| + |E_n|) / B; a row that comes k times counts k times, by its length and not by copies."""

@@ -153,6 +153,10 @@ class Recommender(Options, nn.Module):
             return batch
         return replace(batch, neg_items=self.draw_negatives(batch.users, seeds[0]))
 
+    def items_of(self, batch: Rows) -> list[Tensor]:
+        """The items that the loss of the batch's rows looks at, int64 of any shape."""
+        return [ids for ids in (batch.items, batch.neg_items) if ids is not None]
+
     def loss(self, batch: Rows, seeds: Sequence[Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """The scalar to minimise, a mean over the rows of what `draw` gave, and its parts by name, for messages. seeds:
         as in `draw`, for kernels that draw."""

@@ -14,6 +14,7 @@ from ans_fast.models.clicks import Clicks
 from ans_fast.models.dot_product import DotProduct
 from ans_fast.models.losses import SOFTMAX_LOSSES, VECTOR_LOSSES
 from ans_fast.models.modes import TOP_K
+from ans_fast.nn.columns import Columns
 from ans_fast.nn.contrast import Negatives, bilateral_softmax, sampled_softmax
 from ans_fast.options import Option
 from ans_fast.training.batches import Rows
@@ -71,8 +72,15 @@ class Contrastive(DotProduct):
 
     @property
     def unshared(self) -> str:
-        within = self.contrasts and not self.n_shared
-        return f"loss_n {self.loss_n} compares the vectors of whole batches" if within else ""
+        return "loss_n DirectAU compares the vectors of whole batches" if self.loss_n == "DirectAU" else ""
+
+    def negative_items(self, batch: Rows) -> Tensor:
+        """The items int64 [n] that a softmax tells the batch's clicks from, also those of other parts of a batch."""
+        return batch.context[SHARED][0] if self.n_shared else batch.whole.items
+
+    def items_of(self, batch: Rows) -> list[Tensor]:
+        negatives = [self.negative_items(batch)] if self.loss_n in SOFTMAX_LOSSES else []
+        return [*super().items_of(batch), *negatives]
 
     def draw_shared(self, batch: Rows, seed: Tensor) -> dict[str, Tensor]:
         """The batch's context with n_shared items for all rows."""
@@ -80,24 +88,24 @@ class Contrastive(DotProduct):
         return {**batch.context, SHARED: items.expand(len(batch), -1)}
 
     def softmax_losses(
-        self, batch: Rows, users: Tensor, items: Tensor, shared: Tensor | None, differences: Tensor | None = None
+        self, batch: Rows, users: Tensor, items: Tensor, negatives: Tensor, differences: Tensor | None = None
     ) -> Tensor:
         """The losses of the batch's clicks [B].
 
         Args:
             users, items: their vectors, of length 1 [B, K].
-            shared: those of the drawn items [n_shared, K]; None: the batch's items are the negatives.
+            negatives: those of `negative_items` [n, K].
             differences: [B], by how much the cosine of each click is above that of one more negative, its own.
         """
-        rows, ids = (items, batch.items) if shared is None else (shared, batch.context[SHARED][0])
-        bias = -self._log_counts(ids).to(rows.dtype) if self.logq else None
-        negatives = Negatives(rows, ids, bias).log_sums(users, batch.items, self.temperature)
+        ids = self.negative_items(batch)
+        bias = -self._log_counts(ids).to(negatives.dtype) if self.logq else None
+        log_sums = Negatives(negatives, ids, bias).log_sums(users, batch.items, self.temperature)
         cosines = (users * items).sum(1)
         if differences is not None:
-            negatives = torch.logaddexp(negatives, (cosines - differences) / self.temperature)
+            log_sums = torch.logaddexp(log_sums, (cosines - differences) / self.temperature)
         if self.loss_n == "BSL":
-            return bilateral_softmax(cosines / self.positive_temperature, negatives)
-        return sampled_softmax(cosines / self.temperature, negatives)
+            return bilateral_softmax(cosines / self.positive_temperature, log_sums)
+        return sampled_softmax(cosines / self.temperature, log_sums)
 
     def _log_counts(self, ids: Tensor) -> Tensor:
         """log of how often each of ids int64 [n] is to be expected among n negatives: [n]."""
@@ -107,6 +115,9 @@ class Contrastive(DotProduct):
             chances = self.graph.degrees[self.graph.n_users + ids].clamp(min=1) / self.graph.n_edges
         return (len(ids) * chances).log()
 
-    def ranked(self, rows: Tensor) -> Tensor:
-        """Vectors [R, K] as they rank: of length 1 where cosines do."""
-        return F.normalize(rows, dim=1) if self.contrasts and self.ranking == "cosine" else rows
+    def ranked(self, rows: Tensor, columns: Columns | None = None) -> Tensor:
+        """Vectors [R, K] as they rank: of length 1 where cosines do. columns: of which `rows` are this process's, None
+        for whole ones."""
+        if not self.contrasts or self.ranking == "product":
+            return rows
+        return F.normalize(rows, dim=1) if columns is None else columns.normalize(rows)

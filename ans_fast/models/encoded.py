@@ -15,7 +15,7 @@ from ans_fast.flag_types import Choice, draws, non_negative, positive_int
 from ans_fast.models import losses
 from ans_fast.models.ans import ANS
 from ans_fast.models.clicks import Clicks
-from ans_fast.models.contrastive import SHARED, TEMPERATURE, Contrastive
+from ans_fast.models.contrastive import TEMPERATURE, Contrastive
 from ans_fast.models.losses import VECTOR_LOSSES
 from ans_fast.models.modes import TOP_K
 from ans_fast.models.shared_options import EMB_SIZE, PRECISION
@@ -114,7 +114,7 @@ class Encoded(Contrastive):
 
     @classmethod
     def by_columns(cls, **options: Any) -> bool:
-        return options.get("loss_n") not in VECTOR_LOSSES  # lengths are those of whole rows
+        return options.get("loss_n") not in ("SL@K", "DirectAU")  # one looks at all scores, the other at whole batches
 
     @property
     def columns(self) -> Columns | None:
@@ -136,7 +136,7 @@ class Encoded(Contrastive):
         return self.ranked(widened(hops).mean(1))
 
     def nodes(self) -> Tensor:
-        return self.ranked(self.encoder.mean(self.table.weight, self.graph))
+        return self.ranked(self.encoder.mean(self.table.weight, self.graph), self.columns)
 
     def rows(self, ids: Tensor) -> Tensor:
         return self.ranked(self._means_of(ids))
@@ -187,15 +187,15 @@ class Encoded(Contrastive):
         return loss + own, {"bpr": loss, self.negative_sampling: own}
 
     def _vector_loss(self, batch: Rows) -> tuple[Tensor, dict[str, Tensor]]:
-        parts = [batch.users, batch.items + self.graph.n_users]
-        if self.n_shared:
-            parts.append(batch.context[SHARED][0] + self.graph.n_users)
+        clicked = [batch.items] if self.n_shared else []  # otherwise they are among the negatives
+        parts = [batch.users, *(ids + self.graph.n_users for ids in (*clicked, self.negative_items(batch)))]
         rows = F.normalize(self._means_of(torch.cat(parts)), dim=1)
-        users, items, *shared = rows.split([len(part) for part in parts])
+        users, *items, negatives = rows.split([len(part) for part in parts])
+        items = items[0] if items else batch.own_of(negatives)
         if self.loss_n == "DirectAU":
             alignment, uniformity = alignment_and_uniformity(users, items, self.uniformity)
             return alignment + uniformity, {"alignment": alignment, "uniformity": uniformity}
-        each = self.softmax_losses(batch, users, items, shared[0] if shared else None)
+        each = self.softmax_losses(batch, users, items, negatives)
         if self.thresholds is not None:
             thresholds = self.thresholds.values.index_select(0, batch.users)
             each = each * top_k_weights((users * items).sum(1), thresholds, self.slk_temperature)

@@ -144,6 +144,12 @@ class Columns:
         received = self.group.exchange(parts.reshape(-1), [each] * size, [each] * size)()
         return received.view(size, len(query[0]), *parts.shape[1:]).sum(0)
 
+    def normalize(self, part: Tensor) -> Tensor:
+        """This process's columns [n, d] of rows, as F.normalize has them of whole rows; without gradients."""
+        squares = part.detach().square().sum(1, keepdim=True)
+        self.group.sum_(squares)()
+        return part.detach() / squares.sqrt_().clamp_(min=1e-12)
+
     def part_of(self, whole: Tensor) -> Tensor:
         """This process's columns of a table [n, D]: [n, d], which lets go of the rest."""
         return whole[:, self.own].clone()

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ans_fast import ops
 from ans_fast.graph import BipartiteGraph
-from ans_fast.nn.gather import is_free_to_read, products, rows_at
+from ans_fast.nn.gather import is_free_to_read, products, rows_at, widened
 from ans_fast.nn.node_table import NodeTable
 
 
@@ -31,6 +32,12 @@ class Hops(NamedTuple):
     def item_rows(self, ids: Tensor) -> Tensor:
         """Where items are in `items`."""
         return self.item_places[ids]
+
+    def unit(self) -> Hops:
+        """The same of length 1, all hops of a node together."""
+        both = F.normalize(widened(self.both).flatten(1), dim=1).view(self.both.shape).to(self.both.dtype)
+        users, items = both.split([len(self.users), len(self.items)])
+        return self._replace(both=both, users=users, items=items)
 
     def scores(self, users: Tensor, items: Tensor) -> Tensor:
         """users int64 [B], items int64 [B, C] -> [B, C], with gradients."""

@@ -38,6 +38,10 @@ class Rows:
         """The batch that these rows are of."""
         return self.part.batch if self.part else self
 
+    def own_of(self, values: Tensor) -> Tensor:
+        """Of values [R, …] of the rows of the whole batch those of these rows."""
+        return values if self.part is None else values[self.part.begin :][: len(self)]
+
     @classmethod
     def of_split(cls, split: TopKSplit | ImpressionLists | Labelled) -> Rows:
         """A data set's split as tensors, sharing its memory where that may be written to."""

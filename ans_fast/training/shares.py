@@ -92,8 +92,7 @@ class SharedStep(Step):
     def _nodes_of(self, rows: Rows) -> Tensor:
         """The nodes that rows look at."""
         n_users = self.model.graph.n_users
-        items = (ids for ids in (rows.items, rows.neg_items) if ids is not None)
-        return torch.cat([rows.users, *(ids.flatten() + n_users for ids in items)])
+        return torch.cat([rows.users, *(ids.flatten() + n_users for ids in self.model.items_of(rows))])
 
     def of_batches(self, values: Tensor) -> Tensor:
         self.group.sum_(values)()

@@ -91,8 +91,8 @@ def test_a_batch_shares_what_is_drawn_for_it(graph):
     # a share of the batch has the same negatives, and the losses of shares add up
     parts = [model.loss(Part(drawn, at, at + 1).rows, (seed,))[0] for at in (0, 1)]
     torch.testing.assert_close((parts[0] + parts[1]) / 2, loss)
-    assert (models.LightGCN(graph, loss_n="BSL").unshared, model.unshared) == (
-        "loss_n BSL compares the vectors of whole batches",
+    assert (models.LightGCN(graph, loss_n="DirectAU").unshared, model.unshared) == (
+        "loss_n DirectAU compares the vectors of whole batches",
         "",
     )
 
@@ -109,7 +109,8 @@ def test_top_k_weighs_clicks_by_whether_they_are_among_the_best(graph):
     users, items = torch.tensor([0, 1]), torch.tensor([5, 6])
     best = model.recommend(users, k=3, exclude_seen=False)[1][:, -1]
     torch.testing.assert_close(model.thresholds.values[:2], torch.tensor(best))
-    each = plain.softmax_losses(Rows(users, items), plain.rows(users), plain.rows(items + 40), None)
+    rows = plain.rows(items + 40)
+    each = plain.softmax_losses(Rows(users, items), plain.rows(users), rows, rows)
     cosines = (model.rows(users) * model.rows(items + 40)).sum(1)
     expected = (each * torch.sigmoid((cosines - torch.tensor(best)) / 0.5)).mean()
     torch.testing.assert_close(model.loss(Rows(users, items), ())[0], expected)

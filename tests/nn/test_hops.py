@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ans_fast.distributed import Processes
 from ans_fast.nn import hops as nn_hops
-from ans_fast.nn.columns import in_columns
+from ans_fast.nn.columns import Seen, in_columns
 from ans_fast.nn.encoders import ENCODERS
 from ans_fast.nn.hops import distinct, hops_of
 from ans_fast.nn.node_table import NodeTable
@@ -30,7 +30,7 @@ def scores_and_gradient(encoder: str, held: bool) -> tuple[Tensor, Tensor, int]:
     if held:
         with in_columns(Alone()):
             table = NodeTable(graph, 4)
-        table.columns.look_at([torch.cat([USERS, ITEMS.flatten() + 30]).unique()])
+        table.columns.look_at(Seen([torch.cat([USERS, ITEMS.flatten() + 30])], graph.n_nodes, 0))
     else:
         table = NodeTable(graph, 4)
     table.normal(1.0)
@@ -38,6 +38,8 @@ def scores_and_gradient(encoder: str, held: bool) -> tuple[Tensor, Tensor, int]:
     hops = hops_of(table, lambda nodes: encode(table.weight, graph, nodes), graph, USERS, ITEMS[:, 0], ITEMS)
     scores = hops.scores(USERS, ITEMS)
     scores.square().sum().backward()
+    if held:
+        table.columns.return_gradients()()
     return scores.detach(), table.weight.grad, len(hops.both)
 
 
