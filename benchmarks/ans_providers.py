@@ -27,22 +27,11 @@ def _loss_with(ans_terms: Callable[..., reference.AnsTerms]) -> Loss:
         seed: Tensor,
         noise_scale: float | Tensor,
     ) -> Tensor:
-        user_hops, item_hops, *gates, margin_weight, margin_bias = parameters
-        user_gate = linear(user_hops.index_select(0, users), *gates[:2])
-        item_gate = linear(item_hops, *gates[2:])
-        terms = ans_terms(
-            user_hops,
-            item_hops,
-            user_gate,
-            item_gate,
-            margin_weight,
-            margin_bias,
-            users,
-            pos_items,
-            neg_items,
-            noise_scale=noise_scale,
-            seed=seed,
-        )
+        hops, gates, margin = parameters[:2], parameters[2:6], parameters[6:]
+        user_gate = linear(hops[0].index_select(0, users), *gates[:2])
+        item_gate = linear(hops[1], *gates[2:])
+        tables, pairs = (*hops, user_gate, item_gate, *margin), (users, pos_items, neg_items)
+        terms = ans_terms(*tables, *pairs, noise_scale=noise_scale, seed=seed)
         return terms.bpr + terms.sns + terms.distance + terms.orthogonality
 
     return loss

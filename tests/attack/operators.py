@@ -17,6 +17,7 @@ from ans_fast import ops, reference
 from tests.attack.attack import REFUSED, Attack, Case, Fault, judge
 from tests.attack.child import in_child
 from tests.conftest import random_graph
+from tests.ops.cases import ans_case, rounded
 
 RAW = torch.ops.ans_fast
 Arguments = dict[str, Any]
@@ -417,28 +418,17 @@ def _make_gru_backward(rng: random.Random) -> Arguments:
 
 
 def _make_terms(rng: random.Random) -> Arguments:
-    s, (rows, ids) = _sizes(rng), _tensors(rng)
-    counts = ids(s["negatives"], s["pairs"]) + 1 if rng.random() < 0.5 else None
-    return dict(
-        user_hops=rows(s["users"], s["hops"], s["dim"]),
-        item_hops=rows(s["items"], s["hops"], s["dim"]),
-        user_gate=rows(s["pairs"], s["hops"], s["dim"]),
-        item_gate=rows(s["items"], s["hops"], s["dim"]),
-        margin_weight=rows(s["dim"]),
-        margin_bias=rows(1),
-        users=ids(s["users"], s["pairs"]),
-        pos_items=ids(s["items"], s["pairs"]),
-        neg_items=ids(s["items"], s["pairs"], s["negatives"]),
-        neg_count=counts,
-        eps=rng.choice([0.0, 0.1]),
-        noise_scale=rng.choice([0.0, 0.1]),
-        seed=_seed(rng),
-        first_pair=rng.choice([0, 0, 3]),
-    )
+    s, dtype = _sizes(rng), rng.choice([torch.float32, torch.float64])
+    shape = (s["pairs"], s["negatives"], s["hops"], s["dim"])
+    sizes = dict(first_pair=rng.choice([0, 0, 3]), n_users=s["users"], n_items=s["items"], seed=rng.randrange(2**31))
+    case = ans_case(*shape, rng.random() < 0.5, **sizes)
+    scales = dict(eps=rng.choice([0.0, 0.1]), noise_scale=rng.choice([0.0, 0.1]))
+    return rounded(case, dtype).inputs | scales | dict(seed=_seed(rng))
 
 
 def _check_terms(arguments: Arguments, result: Any) -> None:
-    expected = reference.ans_terms(**arguments)
+    with ops.backend("reference"):
+        expected = ops.ans_terms(**arguments)
     got = result
     if not isinstance(got, reference.AnsTerms):
         terms, selected, _, differences = result

@@ -1,81 +1,63 @@
-"""ans_terms: reference against the formulas, fused against the reference, and both against bad input."""
+"""ans_terms: reference against the formulas, and what the operators' cases leave out."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
-from ans_fast import ops, reference
-from tests.conftest import run_at_simd_level
+from ans_fast import ops
+from ans_fast.reference import AnsTerms
 from tests.ops import literal_ans
+from tests.ops.cases import SEED, ans_case
 
-SHAPES = [
-    (5, 3, 2, 7),
-    (1, 1, 1, 1),
-    (3, 2, 4, 1),
-    (33, 16, 4, 64),
-    (17, 5, 3, 100),
-    (9, 4, 1, 256),
-    (2, 70, 2, 33),
-]
+FLOATS = ans_case(1, 1, 1, 1, False).by
 WEIGHTS = (1.0, 0.7, 0.3, 0.2)
+Inputs = dict[str, Any]
 
 
-class Case:
-    """Random arguments of ans_terms; few users and items, so that ids repeat and a negative can be the positive."""
-
-    def __init__(self, pairs, negatives, hops, dim, ragged=False, dtype=torch.float64, seed=0, scale=0.5, items=11):
-        generator = torch.Generator().manual_seed(seed)
-
-        def normal(*shape):
-            return torch.randn(*shape, generator=generator, dtype=torch.float64).to(dtype)
-
-        def ids(n, *shape):
-            return torch.randint(n, shape, generator=generator)
-
-        self.floats = [
-            normal(7, hops, dim) * scale,
-            normal(items, hops, dim) * scale,
-            normal(pairs, hops, dim),
-            normal(items, hops, dim),
-            normal(dim),
-            normal(1),
-        ]
-        self.ids = [ids(7, pairs), ids(items, pairs), ids(items, pairs, negatives)]
-        self.count = ids(negatives, pairs) + 1 if ragged else None
-
-    def run(self, backend="fused", weights=WEIGHTS, **options):
-        """Terms, and gradients of a weighted sum of them and of the differences."""
-        floats = [tensor.detach().clone().requires_grad_() for tensor in self.floats]
-        with ops.backend(backend):
-            terms = ops.ans_terms(*floats, *self.ids, self.count, **{"seed": 5, **options})
-        total = sum(weight * term for weight, term in zip(weights, terms[:4], strict=True))
-        (total + torch.linspace(-0.2, 0.3, len(terms.differences)).to(total) @ terms.differences).backward()
-        return terms, [tensor.grad for tensor in floats]
+def inputs_of(*shape: int, ragged: bool = False, dtype: torch.dtype = torch.float64, **options: int) -> Inputs:
+    """Random arguments for B pairs, M negatives, H hops and D columns."""
+    inputs = ans_case(*shape, ragged, **options).inputs
+    return inputs | {name: inputs[name].to(dtype) for name in FLOATS}
 
 
-def values(terms: reference.AnsTerms) -> list[torch.Tensor]:
+def run(inputs: Inputs, backend: str = "fused", **options: Any) -> tuple[AnsTerms, list[Tensor]]:
+    """Terms, and gradients of a weighted sum of them and of the differences."""
+    leaves = {name: inputs[name].detach().clone().requires_grad_() for name in FLOATS}
+    with ops.backend(backend):
+        terms = ops.ans_terms(**{**inputs, **leaves, **options})
+    total = sum(weight * term for weight, term in zip(WEIGHTS, terms[:4], strict=True))
+    (total + torch.linspace(-0.2, 0.3, len(terms.differences)).to(total) @ terms.differences).backward()
+    return terms, [leaf.grad for leaf in leaves.values()]
+
+
+def values(terms: AnsTerms) -> list[Tensor]:
     """All but what is selected."""
     return [*terms[:4], terms.differences]
 
 
-def error(got: torch.Tensor, want: torch.Tensor) -> float:
-    got, want = got.detach().double(), want.detach().double()
-    return float((got - want).norm() / want.norm().clamp_min(1e-12))
+def assert_close(got: tuple, want: tuple, rtol: float = 1e-9, atol: float = 1e-12) -> None:
+    """Of two results of `run`."""
+    assert torch.equal(got[0].selected, want[0].selected)
+    for a, b in zip([*values(got[0]), *got[1]], [*values(want[0]), *want[1]], strict=True):
+        assert torch.isfinite(a).all()
+        torch.testing.assert_close(a, b, rtol=rtol, atol=atol)
 
 
 @pytest.mark.parametrize("ragged", [False, True])
-@pytest.mark.parametrize("shape", [*SHAPES[:4], (2, 5, 3, 100)])
+@pytest.mark.parametrize("shape", [(5, 3, 2, 7), (1, 1, 1, 1), (3, 2, 4, 1), (33, 16, 4, 64), (2, 5, 3, 100)])
 def test_reference_is_the_formulas(shape, ragged):
-    case = Case(*shape, ragged=ragged)
+    inputs = inputs_of(*shape, ragged=ragged)
     pairs, negatives, hops, dim = shape
-    noise = ops.ans_noise(5, pairs * negatives * hops, dim).double().view(pairs, negatives, hops, dim)
-    count = [negatives] * pairs if case.count is None else case.count.tolist()
-    plain = [tensor.tolist() for tensor in (*case.floats, *case.ids)]
-    want = literal_ans.terms(*plain[:5], plain[5][0], *plain[6:], count, 0.3, 0.2, noise.tolist())
-    got, _ = case.run("reference", eps=0.3, noise_scale=0.2)
+    noise = ops.ans_noise(SEED, pairs * negatives * hops, dim).double().view(pairs, negatives, hops, dim)
+    want = literal_ans.terms(inputs, noise.tolist())
+    got, _ = run(inputs, "reference")
     assert [float(term.detach()) for term in got[:4]] == pytest.approx(list(want[:4]), rel=1e-12, abs=1e-14)
     assert got.selected.tolist() == want[4]
     assert got.differences.tolist() == pytest.approx(want[5], rel=1e-12, abs=1e-14)
@@ -84,37 +66,14 @@ def test_reference_is_the_formulas(shape, ragged):
 @pytest.mark.parametrize("backend", ["reference", "fused"])
 @pytest.mark.parametrize("shape", [(3, 2, 2, 3), (2, 3, 1, 5), (1, 1, 1, 1)])
 def test_gradients_are_finite_differences(shape, backend):
-    case = Case(*shape, ragged=True, items=23)
-    floats = [tensor.requires_grad_() for tensor in case.floats]
+    inputs = inputs_of(*shape, ragged=True, n_items=23)
 
     def terms(*floats):
-        found = ops.ans_terms(*floats, *case.ids, case.count, seed=3)
-        return (*found[:4], found.differences)
+        return values(ops.ans_terms(**inputs | dict(zip(FLOATS, floats, strict=True))))
 
     with ops.backend(backend):
+        floats = [inputs[name].requires_grad_() for name in FLOATS]
         assert torch.autograd.gradcheck(terms, floats, eps=1e-7, atol=1e-6, rtol=1e-4)
-
-
-@pytest.mark.parametrize("ragged", [False, True])
-@pytest.mark.parametrize("shape", SHAPES)
-def test_fused_is_the_reference(shape, ragged):
-    case = Case(*shape, ragged=ragged)
-    want, want_gradients = case.run("reference")
-    got, gradients = case.run()
-    assert torch.equal(got.selected, want.selected)
-    for a, b in zip([*values(got), *gradients], [*values(want), *want_gradients], strict=True):
-        assert error(a, b) < 1e-12
-
-    case.floats = [tensor.float() for tensor in case.floats]
-    single, single_gradients = case.run()
-    if not torch.equal(single.selected, want.selected):
-        # Rounding may turn a near tie over; compare with a reference that selects from the same rounded rows.
-        case.floats = [tensor.double() for tensor in case.floats]
-        want, want_gradients = case.run("reference")
-    assert torch.equal(single.selected, want.selected)
-    for a, b in zip([*values(single), *single_gradients], [*values(want), *want_gradients], strict=True):
-        assert a.dtype == torch.float32
-        assert error(a, b) < 1e-5
 
 
 # From D = 2 on: in one dimension all noise has one length, and rounding would decide between an item and itself.
@@ -123,16 +82,12 @@ def test_fused_is_the_reference(shape, ragged):
     st.integers(0, 6), st.integers(1, 9), st.integers(1, 5), st.integers(2, 40), st.booleans(), st.integers(0, 2**31)
 )
 def test_any_shape(pairs, negatives, hops, dim, ragged, seed):
-    case = Case(pairs, negatives, hops, dim, ragged, seed=seed)
-    want, want_gradients = case.run("reference")
-    got, gradients = case.run()
-    assert torch.equal(got.selected, want.selected)
-    for a, b in zip([*values(got), *gradients], [*values(want), *want_gradients], strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12)
+    inputs = inputs_of(pairs, negatives, hops, dim, ragged=ragged, seed=seed)
+    assert_close(run(inputs), run(inputs, "reference"))
 
 
 def test_empty_batch_gives_zeros():
-    terms, gradients = Case(0, 4, 2, 8).run()
+    terms, gradients = run(inputs_of(0, 4, 2, 8))
     assert [float(term.detach()) for term in terms[:4]] == [0, 0, 0, 0]
     assert terms.selected.shape == (0, 2)
     assert all(not gradient.any() for gradient in gradients)
@@ -142,89 +97,71 @@ def test_empty_batch_gives_zeros():
 @pytest.mark.parametrize("backend", ["reference", "fused"])
 def test_extremes_stay_finite(backend, dtype):
     """Zero rows (zero norms and margin logits), saturated gates, scores that would overflow an exponential."""
-    case = Case(6, 4, 2, 16, dtype=dtype)
-    for index, scale in [(0, 30.0), (1, 30.0), (2, 100.0), (3, 100.0)]:
-        case.floats[index].mul_(scale)
-    case.floats[1][:4] = 0
-    case.floats[4].zero_()
-    case.floats[5].zero_()
-    terms, gradients = case.run(backend)
+    inputs = inputs_of(6, 4, 2, 16, dtype=dtype)
+    for name, scale in {"user_hops": 30.0, "item_hops": 30.0, "user_gate": 100.0, "item_gate": 100.0}.items():
+        inputs[name].mul_(scale)
+    inputs["item_hops"][:4] = 0
+    inputs["margin_weight"].zero_()
+    inputs["margin_bias"].zero_()
+    terms, gradients = run(inputs, backend)
     assert all(torch.isfinite(value).all() for value in [*terms[:4], *gradients])
-    zeros = Case(3, 2, 2, 5, dtype=dtype)
-    zeros.floats = [torch.zeros_like(tensor) for tensor in zeros.floats]
-    terms, gradients = zeros.run(backend)
+    zeros = inputs_of(3, 2, 2, 5, dtype=dtype)
+    terms, gradients = run(zeros | {name: torch.zeros_like(zeros[name]) for name in FLOATS}, backend)
     assert all(torch.isfinite(value).all() for value in [*terms[:4], *gradients])
 
 
 @pytest.mark.parametrize("logit", [1e-30, -1e-30, 1e-3, -1e-3, 0.0124, 0.0126, 1e30])
 def test_margin_logit_near_zero(logit):
-    case = Case(4, 3, 1, 5)
-    case.floats[4].zero_()
-    case.floats[5].fill_(logit)
-    want, want_gradients = case.run("reference")
-    got, gradients = case.run()
-    for a, b in zip([*values(got), *gradients], [*values(want), *want_gradients], strict=True):
-        assert torch.isfinite(a).all()
-        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-13)
+    inputs = inputs_of(4, 3, 1, 5)
+    inputs["margin_weight"].zero_()
+    inputs["margin_bias"].fill_(logit)
+    assert_close(run(inputs), run(inputs, "reference"), atol=1e-13)
 
 
 def test_nan_stays_nan():
-    case = Case(4, 3, 2, 16, dtype=torch.float32)
-    case.floats[0][int(case.ids[0][0])] = float("nan")
-    terms, _ = case.run()
+    inputs = inputs_of(4, 3, 2, 16, dtype=torch.float32)
+    inputs["user_hops"][int(inputs["users"][0])] = float("nan")
+    terms, _ = run(inputs)
     assert torch.isnan(terms.bpr)
 
 
-def test_ties_go_to_the_lowest_and_padding_is_not_read():
-    case = Case(2, 5, 2, 8)
-    case.ids[2][:] = 3  # the same item, and noise off: all scores tie
-    terms, _ = case.run(noise_scale=0.0)
+def test_ties_go_to_the_lowest():
+    inputs = inputs_of(2, 5, 2, 8)
+    inputs["neg_items"][:] = 3  # the same item, and noise off: all scores tie
+    terms, _ = run(inputs, noise_scale=0.0)
     assert not terms.selected.any()
-    case = Case(3, 5, 2, 8, ragged=True)
-    want, want_gradients = case.run()
-    padding = torch.arange(5) >= case.count[:, None]
-    case.ids[2][padding] = 10**12
-    for backend in ("fused", "reference"):
-        got, gradients = case.run(backend)
-        assert torch.equal(got.selected, want.selected)
-        for a, b in zip(gradients, want_gradients, strict=True):
-            torch.testing.assert_close(a, b)
 
 
-def test_same_bits_at_any_thread_count():
-    case = Case(300, 9, 4, 64, ragged=True, dtype=torch.float32)
+@pytest.mark.parametrize("backend", ["reference", "fused"])
+def test_padding_is_not_read(backend):
+    inputs = inputs_of(3, 5, 2, 8, ragged=True)
+    padding = torch.arange(5) >= inputs["neg_count"][:, None]
+    assert (inputs["neg_items"][padding] == 10**12).all()
+    assert padding.any()
+    assert_close(run(inputs, backend), run(inputs | {"neg_items": inputs["neg_items"].masked_fill(padding, 0)}))
+
+
+def test_same_bits_at_any_thread_count(threads):
+    inputs = inputs_of(300, 9, 4, 64, ragged=True, dtype=torch.float32)
     results = []
-    before = torch.get_num_threads()
-    for threads in (1, 2, 4):
-        torch.set_num_threads(threads)
-        terms, gradients = case.run()
+    for n in (1, 2, 4):
+        threads(n)
+        terms, gradients = run(inputs)
         results.append([*terms, *gradients])
-    torch.set_num_threads(before)
     for result in results[1:]:
         assert all(torch.equal(a, b) for a, b in zip(result, results[0], strict=True))
-
-
-@pytest.mark.parametrize("level", ["baseline", "avx2", "avx512"])
-def test_every_simd_level(level):
-    code = (
-        "from tests.ops import test_ans_terms as t\n"
-        "for shape in t.SHAPES:\n"
-        "    t.test_fused_is_the_reference(shape, True)\n"
-    )
-    run_at_simd_level(level, code)
 
 
 @pytest.mark.parametrize("name", ["fused", "reference"])
 def test_parts_of_a_batch_have_its_noise(name):
     """Negatives and terms are those of the whole batch, gradients too."""
-    case = Case(7, 4, 3, 10, ragged=True)
-    floats = [tensor.requires_grad_() for tensor in case.floats]
+    inputs = inputs_of(7, 4, 3, 10, ragged=True) | {"noise_scale": 2.0}
+    floats = [inputs[name].requires_grad_() for name in FLOATS]
 
-    def terms_of(begin: int, end: int) -> tuple[torch.Tensor, torch.Tensor]:
-        user_hops, item_hops, user_gate, *others = floats
-        ids, counts = [tensor[begin:end] for tensor in case.ids], case.count[begin:end]
-        inputs = (user_hops, item_hops, user_gate[begin:end], *others, *ids, counts)
-        *terms, selected, _ = ops.ans_terms(*inputs, noise_scale=2.0, seed=5, first_pair=begin)
+    def terms_of(begin: int, end: int) -> tuple[Tensor, Tensor]:
+        of_pairs = ("user_gate", "users", "pos_items", "neg_items", "neg_count")
+        part = {name: inputs[name][begin:end] for name in of_pairs}
+        *terms, selected, _ = ops.ans_terms(**{**inputs, **part, "first_pair": begin})
         return torch.stack(terms), selected
 
     with ops.backend(name):
@@ -238,67 +175,70 @@ def test_parts_of_a_batch_have_its_noise(name):
 
 
 def test_opcheck_and_compile():
-    case = Case(6, 3, 2, 8, ragged=True, dtype=torch.float32)
-    floats = [tensor.requires_grad_() for tensor in case.floats]
-    seed = torch.tensor([7])
+    inputs = inputs_of(6, 3, 2, 8, ragged=True, dtype=torch.float32) | {"seed": torch.tensor([7]), "first_pair": 2}
+    floats = [inputs[name].requires_grad_() for name in FLOATS]
     forward = torch.ops.ans_fast.ans_terms_forward
-    torch.library.opcheck(forward, (*floats, *case.ids, case.count, 0.1, 0.1, seed, 2))
-    detached = [tensor.detach() for tensor in floats]
-    _, selected, saved, _ = forward(*detached, *case.ids, case.count, 0.1, 0.1, seed, 2)
-    inputs = (*detached, *case.ids, case.count, 0.1, 0.1, seed, 2, torch.ones(4), torch.ones(6), selected, saved, False)
-    torch.library.opcheck(torch.ops.ans_fast.ans_terms_backward, inputs)
+    torch.library.opcheck(forward, tuple(inputs.values()))
+    detached = [value.detach() if isinstance(value, Tensor) else value for value in inputs.values()]
+    _, selected, saved, _ = forward(*detached)
+    backward = (*detached, torch.ones(4), torch.ones(6), selected, saved, False)
+    torch.library.opcheck(torch.ops.ans_fast.ans_terms_backward, backward)
 
     def loss(*floats):
-        return sum(ops.ans_terms(*floats, *case.ids, case.count, seed=seed)[:4])
+        return sum(ops.ans_terms(**inputs | dict(zip(FLOATS, floats, strict=True)))[:4])
 
     torch.testing.assert_close(torch.compile(loss, fullgraph=True)(*floats), loss(*floats))
 
 
 def test_non_contiguous():
-    case = Case(6, 4, 2, 8)
-    want, want_gradients = case.run()
-    case.floats = [
-        tensor.transpose(0, -1).contiguous().transpose(0, -1) if tensor.dim() > 1 else tensor for tensor in case.floats
-    ]
-    case.ids[2] = case.ids[2].t().contiguous().t()
-    got, gradients = case.run()
+    inputs = inputs_of(6, 4, 2, 8)
+    want, want_gradients = run(inputs)
+    spread = {name: _spread(inputs[name]) for name in (*FLOATS[:4], "neg_items")}
+    assert not any(tensor.is_contiguous() for tensor in spread.values())
+    got, gradients = run(inputs | spread)
     assert all(torch.equal(a, b) for a, b in zip([*got, *gradients], [*want, *want_gradients], strict=True))
 
 
+def _spread(tensor: Tensor) -> Tensor:
+    return tensor.transpose(0, -1).contiguous().transpose(0, -1)
+
+
+def _with(position: int, value: int) -> Callable[[Tensor], Tensor]:
+    return lambda ids: ids.flatten().index_fill(0, torch.tensor(position), value).view(ids.shape)
+
+
 BAD = {
-    "user_hops must be [n_users, H, D], got [7, 16]": lambda f, i: f.__setitem__(0, f[0].flatten(1)),
-    "neg_items must be [B, M], got [24]": lambda f, i: i.__setitem__(2, i[2].flatten()),
-    "user_gate must be [B = 6, H = 2, D = 8], got [5, 2, 8]": lambda f, i: f.__setitem__(2, f[2][:5]),
-    "pos_items must be int64, got int32": lambda f, i: i.__setitem__(1, i[1].int()),
-    "item_hops must be float64, got float32": lambda f, i: f.__setitem__(1, f[1].float()),
-    "users must be in [0, 7), got 7 at position 2": lambda f, i: i[0].__setitem__(2, 7),
-    "pos_items must be in [0, 11), got -1 at position 0": lambda f, i: i[1].__setitem__(0, -1),
-    "neg_items must be in [0, 11), got 99 at position 5": lambda f, i: i[2].view(-1).__setitem__(5, 99),
-    "margin_bias must be [1], got [2]": lambda f, i: f.__setitem__(5, f[5].repeat(2)),
+    "user_hops must be [n_users, H, D], got [7, 16]": ("user_hops", lambda rows: rows.flatten(1)),
+    "neg_items must be [B, M], got [24]": ("neg_items", torch.flatten),
+    "user_gate must be [B = 6, H = 2, D = 8], got [5, 2, 8]": ("user_gate", lambda rows: rows[:5]),
+    "pos_items must be int64, got int32": ("pos_items", Tensor.int),
+    "item_hops must be float64, got float32": ("item_hops", Tensor.float),
+    "users must be in [0, 7), got 7 at position 2": ("users", _with(2, 7)),
+    "pos_items must be in [0, 11), got -1 at position 0": ("pos_items", _with(0, -1)),
+    "neg_items must be in [0, 11), got 99 at position 5": ("neg_items", _with(5, 99)),
+    "margin_bias must be [1], got [2]": ("margin_bias", lambda bias: bias.repeat(2)),
 }
 
 
 @pytest.mark.parametrize("backend", ["reference", "fused"])
 @pytest.mark.parametrize("message", BAD)
 def test_errors_name_the_argument(message, backend):
-    case = Case(6, 4, 2, 8)
-    BAD[message](case.floats, case.ids)
+    inputs = inputs_of(6, 4, 2, 8)
+    name, change = BAD[message]
     with pytest.raises((ValueError, TypeError)) as raised:
-        case.run(backend)
+        run(inputs | {name: change(inputs[name])}, backend)
     assert message in str(raised.value)
 
 
 @pytest.mark.parametrize("backend", ["reference", "fused"])
 def test_a_seed_on_another_device_is_an_error(backend):
     with pytest.raises(ValueError, match="seed must be on the CPU, got meta"):
-        Case(6, 4, 2, 8).run(backend, seed=torch.ones(1, dtype=torch.int64, device="meta"))
+        run(inputs_of(6, 4, 2, 8), backend, seed=torch.ones(1, dtype=torch.int64, device="meta"))
 
 
 @pytest.mark.parametrize("backend", ["reference", "fused"])
 @pytest.mark.parametrize("count", [0, 5, -1])
 def test_count_out_of_range(count, backend):
-    case = Case(6, 4, 2, 8)
-    case.count = torch.full((6,), 4)
-    case.count[3] = count
+    counts = _with(3, count)(torch.full((6,), 4))
     with pytest.raises(ValueError, match=r"neg_count must be in \[1, 4\], got"):
-        case.run(backend)
+        run(inputs_of(6, 4, 2, 8), backend, neg_count=counts)

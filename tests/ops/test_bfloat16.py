@@ -1,5 +1,4 @@
-"""Rows of bfloat16 on the CPU: the reference's results from the same rows in float64, to float32's rounding and, where
-results are stored in bfloat16, to that of its numbers."""
+"""Rows of bfloat16 on the CPU: what the operators' cases leave out."""
 
 from __future__ import annotations
 
@@ -10,12 +9,11 @@ from torch import Tensor
 import ans_fast
 from ans_fast import ops
 from tests.conftest import random_graph, run_at_simd_level
-from tests.ops import test_ans_terms, test_hardest_negatives
+from tests.ops.test_ans_terms import inputs_of, run
+from tests.ops.test_hardest_negatives import Case as HardestCase
 
 FLOAT32, BFLOAT16 = 1e-5, 2.0**-8  # what results may be off by, of their norm
 GRAPH = random_graph(60, 70, 700)
-DIMS = (1, 7, 16, 33, 64, 100, 256)
-LEVELS = ("baseline", "avx2", "avx512")
 
 
 def rows(*shape: int, seed: int = 0) -> Tensor:
@@ -27,25 +25,22 @@ def assert_close(got: Tensor, want: Tensor, tolerance: float) -> None:
     assert (got.double() - want).norm() <= tolerance * want.norm() + 1e-12
 
 
-def terms_case(shape: tuple[int, ...], ragged: bool) -> test_ans_terms.Case:
-    return test_ans_terms.Case(*shape, ragged=ragged, dtype=torch.bfloat16)
-
-
-def check_ans_terms(shape: tuple[int, ...], ragged: bool) -> None:
-    case = terms_case(shape, ragged)
-    terms, gradients = case.run()
-    case.floats = [tensor.double() for tensor in case.floats]
-    want_terms, want_gradients = case.run("reference")
-    assert torch.equal(terms.selected, want_terms.selected)
-    for got, want in zip(terms[:4], want_terms[:4], strict=True):
-        assert got.dtype == torch.float32
-        assert_close(got.detach(), want.detach(), FLOAT32)
-    for got, want in zip(gradients, want_gradients, strict=True):
-        assert got.dtype == torch.bfloat16
-        assert_close(got, want, BFLOAT16)
+def check_rounding() -> None:
+    """A user and an item get each other's row, whole: their means are rounded once, and by torch's rule."""
+    graph = ans_fast.BipartiteGraph([0], [0], 1, 1)
+    special = torch.tensor([0.0, -0.0, torch.inf, -torch.inf, torch.nan, 1e-40, 3.3895e38, 1.0, -1.0, 255.0])
+    many = torch.cat([special, torch.randn(100), torch.randn(100) * 1e-38]).bfloat16()
+    x = torch.stack([many, many.roll(1)])
+    want = (x[0].float() * 0.5 + x[1].float() * 0.5).bfloat16()
+    got = ops.propagate_mean(x, graph, 1)
+    for row in got:
+        assert torch.equal(row.isnan(), want.isnan())
+        assert torch.equal(row.nan_to_num(7), want.nan_to_num(7))
+    assert torch.equal(ops.propagate(x, graph, 1)[:, 1].nan_to_num(7), x.flip(0).nan_to_num(7))
 
 
 def check_propagate(dim: int, n_layers: int, nodes: Tensor | None) -> None:
+    """Where degrees are alike, hops that are rounded one after the other are off by no more than a number is."""
     for operator in (ops.propagate, ops.propagate_mean):
         x = rows(GRAPH.n_nodes, dim).requires_grad_()
         wide = x.detach().double().requires_grad_()
@@ -73,63 +68,23 @@ def check_short_hops(dim: int, n_layers: int, nodes: Tensor | None) -> None:
         assert torch.equal(got, x if nodes is None else x[nodes])
 
 
-def check_hardest(shape: tuple[int, ...], gates: bool) -> None:
-    case = test_hardest_negatives.Case(*shape, gates=gates, dtype=torch.bfloat16)
-    got = case.run()
-    case.floats, case.gates = ([tensor.double() for tensor in some] for some in (case.floats, case.gates))
-    assert torch.equal(got, case.run("reference"))
-
-
-def check_log_sum_exp(dim: int) -> None:
-    queries, keys = rows(30, dim).requires_grad_(), rows(300, dim, seed=1).requires_grad_()
-    wide = [tensor.detach().double().requires_grad_() for tensor in (queries, keys)]
-    got, want = ops.log_sum_exp(queries, keys, scale=0.3), ops.log_sum_exp(*wide, scale=0.3)
-    assert_close(got.detach(), want.detach(), FLOAT32)
-    got.sum().backward()
-    want.sum().backward()
-    for tensor, other in zip((queries, keys), wide, strict=True):
-        assert_close(tensor.grad, other.grad, BFLOAT16)
-
-
-def check_rounding() -> None:
-    """A user and an item get each other's row, whole: their means are rounded once, and by torch's rule."""
-    graph = ans_fast.BipartiteGraph([0], [0], 1, 1)
-    special = torch.tensor([0.0, -0.0, torch.inf, -torch.inf, torch.nan, 1e-40, 3.3895e38, 1.0, -1.0, 255.0])
-    many = torch.cat([special, torch.randn(100), torch.randn(100) * 1e-38]).bfloat16()
-    x = torch.stack([many, many.roll(1)])
-    want = (x[0].float() * 0.5 + x[1].float() * 0.5).bfloat16()
-    got = ops.propagate_mean(x, graph, 1)
-    for row in got:
-        assert torch.equal(row.isnan(), want.isnan())
-        assert torch.equal(row.nan_to_num(7), want.nan_to_num(7))
-    assert torch.equal(ops.propagate(x, graph, 1)[:, 1].nan_to_num(7), x.flip(0).nan_to_num(7))
-
-
 def check_all() -> None:
-    for shape in test_ans_terms.SHAPES:
-        for ragged in (False, True):
-            check_ans_terms(shape, ragged)
-    some = torch.tensor([7, 100, 7, 7, 2])
-    for dim in DIMS:
+    check_rounding()
+    for dim in (1, 7, 16, 33, 64, 100, 256):
         for n_layers in (0, 1, 3):
-            for nodes in (None, some, torch.arange(GRAPH.n_nodes).repeat(3)):
+            for nodes in (None, torch.tensor([7, 100, 7, 7, 2]), torch.arange(GRAPH.n_nodes).repeat(3)):
                 check_propagate(dim, n_layers, nodes)
                 check_short_hops(dim, n_layers, nodes)
-        check_log_sum_exp(dim)
-    for shape in test_hardest_negatives.SHAPES:
-        for gates in (False, True):
-            check_hardest(shape, gates)
-    check_rounding()
 
 
-@pytest.mark.parametrize("level", LEVELS)
-def test_every_operator_at_every_simd_level(level):
+@pytest.mark.parametrize("level", ["baseline", "avx2", "avx512"])
+def test_rounding_of_hops(level):
     run_at_simd_level(level, "from tests.ops import test_bfloat16; test_bfloat16.check_all()")
 
 
 def test_the_reference_sums_in_float32_as_kernels_do():
-    case = terms_case((7, 3, 2, 16), False)
-    got, want = case.run()[0], case.run("reference")[0]
+    inputs = inputs_of(7, 3, 2, 16, dtype=torch.bfloat16)
+    got, want = run(inputs)[0], run(inputs, "reference")[0]
     assert torch.equal(got.selected, want.selected)
     for term, expected in zip(got[:4], want[:4], strict=True):
         assert expected.dtype == torch.float32
@@ -140,7 +95,7 @@ def test_the_reference_sums_in_float32_as_kernels_do():
             expected = operator(x, GRAPH, 2)
         assert expected.dtype == torch.bfloat16
         assert_close(operator(x, GRAPH, 2), expected.double(), BFLOAT16)
-    scored = test_hardest_negatives.Case(20, 2, 5, 3, 16, gates=True, dtype=torch.bfloat16)
+    scored = HardestCase(20, 2, 5, 3, 16, gates=True, dtype=torch.bfloat16)
     assert torch.equal(scored.run(), scored.run("reference"))
 
 
@@ -149,7 +104,7 @@ def test_the_same_bits_at_any_number_of_threads(threads):
     results = []
     for n in (1, 2, 5):
         threads(n)
-        terms, gradients = terms_case((300, 9, 4, 64), True).run()
+        terms, gradients = run(inputs_of(300, 9, 4, 64, ragged=True, dtype=torch.bfloat16))
         x = rows(700, 100).requires_grad_()
         mean = ops.propagate_mean(x, big, 3, nodes)
         mean.backward(mean.detach())
@@ -188,14 +143,11 @@ def test_short_hops_are_those_of_float32():
 
 
 def test_opcheck_and_mixed_dtypes():
-    case = terms_case((5, 3, 2, 8), True)
-    inputs = (*case.floats, *case.ids, case.count)
     x = rows(GRAPH.n_nodes, 8).requires_grad_()
     torch.library.opcheck(torch.ops.ans_fast.propagate, (x, GRAPH.indptr, GRAPH.indices, GRAPH.scale, 2, None))
-    case.floats[3] = case.floats[3].float()
+    inputs = inputs_of(5, 3, 2, 8, ragged=True, dtype=torch.bfloat16) | {"seed": torch.tensor([1])}
+    inputs["item_gate"] = inputs["item_gate"].float()
     with pytest.raises(TypeError, match="item_gate must be bfloat16, got float32"):
-        case.run()
+        run(inputs)
     with pytest.raises(ValueError, match="item_gate must be of user_hops's dtype"):
-        torch.ops.ans_fast.ans_terms_forward(
-            *inputs[:3], inputs[3].float(), *inputs[4:], 0.1, 0.1, torch.tensor([1]), 0
-        )
+        torch.ops.ans_fast.ans_terms_forward(*inputs.values())

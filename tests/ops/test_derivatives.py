@@ -10,15 +10,19 @@ from torch.autograd import forward_ad
 import ans_fast
 from ans_fast import ops
 from tests.conftest import random_graph
-from tests.ops.test_ans_terms import Case as AnsCase
+from tests.ops.cases import ans_case
 from tests.ops.test_gru_states import Case as GruCase
 
 GRAPH = random_graph(5, 6, 15)
 
 
 def ans_terms() -> tuple:
-    case = AnsCase(3, 2, 2, 3, ragged=True)
-    return lambda *floats: sum(ops.ans_terms(*floats, *case.ids, case.count, seed=3)[:4]), case.floats
+    case = ans_case(3, 2, 2, 3, ragged=True)
+
+    def function(*floats: Tensor) -> Tensor:
+        return sum(ops.ans_terms(**case.inputs | dict(zip(case.by, floats, strict=True)))[:4])
+
+    return function, [case.inputs[name] for name in case.by]
 
 
 def gru_states() -> tuple:

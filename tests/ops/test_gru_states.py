@@ -1,4 +1,4 @@
-"""gru_states: reference against the formulas, fused against torch.nn.GRU and the reference, both against bad input."""
+"""gru_states: reference against the formulas, fused against torch.nn.GRU, and what the operators' cases leave out."""
 
 from __future__ import annotations
 
@@ -11,10 +11,6 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from ans_fast import ops
-from tests.conftest import run_at_simd_level
-
-SHAPES = [(1, 1), (3, 5), (16, 16), (64, 33), (7, 100)]  # D, H
-LENGTHS = [[9, 9, 4, 1, 1, 0, 0], [3], [1, 1], [0, 0], [], [20] * 50 + [7] * 100 + [1] * 30]
 
 
 class Case:
@@ -77,28 +73,13 @@ def literal_state(case: Case, sequence: Tensor) -> list[float]:
     return state
 
 
-@pytest.mark.parametrize("lengths", LENGTHS[:5])
+@pytest.mark.parametrize("lengths", [[9, 9, 4, 1, 1, 0, 0], [3], [1, 1], [0, 0], []])
 def test_reference_is_the_formulas(lengths):
     case = Case(lengths, 3, 5)
     expected = [literal_state(case, sequence) for sequence in case.sequences]
     torch.testing.assert_close(
         case.run("reference"), torch.tensor(expected, dtype=torch.float64).reshape(len(lengths), 5)
     )
-
-
-@pytest.mark.parametrize("lengths", LENGTHS, ids=len)
-@pytest.mark.parametrize(("dim", "size"), SHAPES)
-def test_fused_is_the_reference(lengths, dim, size):
-    case = Case(lengths, dim, size)
-    found, expected = case.run(), case.run("reference")
-    torch.testing.assert_close(found, expected)
-    torch.testing.assert_close(case.gradients(found), case.gradients(expected))
-
-    single = Case(lengths, dim, size, torch.float32)
-    states = single.run()
-    torch.testing.assert_close(states, expected.float(), rtol=1e-4, atol=1e-5)
-    for got, want in zip(single.gradients(states), case.gradients(case.run("reference")), strict=True):
-        assert (got - want).norm() <= 1e-5 * want.norm()
 
 
 def test_many_blocks():
@@ -164,7 +145,7 @@ def test_nothing_is_saved_without_gradients():
 
 
 def test_same_at_any_thread_count(threads):
-    case = Case(sorted(LENGTHS[-1] * 12, reverse=True), 20, 33, torch.float32)
+    case = Case([20] * 600 + [7] * 1200 + [1] * 360, 20, 33, torch.float32)
     results = []
     for n in (1, 2, 4):
         threads(n)
@@ -172,17 +153,6 @@ def test_same_at_any_thread_count(threads):
         results.append([states, *case.gradients(states)])
     for other in results[1:]:
         assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
-
-
-@pytest.mark.parametrize("level", ["baseline", "avx2", "avx512"])
-def test_every_simd_level(level):
-    code = (
-        "from tests.ops import test_gru_states as t\n"
-        "for lengths in t.LENGTHS:\n"
-        "    for dim, size in t.SHAPES:\n"
-        "        t.test_fused_is_the_reference(lengths, dim, size)\n"
-    )
-    run_at_simd_level(level, code)
 
 
 def test_nan_stays_in_its_sequences():

@@ -1,4 +1,4 @@
-"""hardest_negatives: reference against the formulas, fused against the reference, and both against bad input."""
+"""hardest_negatives: reference against the formulas, and what the operators' cases leave out."""
 
 from __future__ import annotations
 
@@ -10,9 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ans_fast import ops
-from tests.conftest import run_at_simd_level
-
-SHAPES = [(5, 2, 3, 2, 7), (1, 1, 1, 1, 1), (3, 1, 4, 3, 1), (33, 1, 32, 4, 64), (9, 3, 5, 2, 100), (2, 2, 70, 1, 33)]
 
 
 class Case:
@@ -41,7 +38,7 @@ def literal_score(u, n, gates, rest):
 
 
 @pytest.mark.parametrize("gates", [False, True])
-@pytest.mark.parametrize("shape", [*SHAPES[:3], (2, 2, 5, 2, 100)])
+@pytest.mark.parametrize("shape", [(5, 2, 3, 2, 7), (1, 1, 1, 1, 1), (3, 1, 4, 3, 1), (2, 2, 5, 2, 100)])
 def test_reference_is_the_formulas(shape, gates):
     case = Case(*shape, gates=gates)
     (users, items), ids = (t.tolist() for t in case.floats), case.candidates.tolist()
@@ -54,32 +51,6 @@ def test_reference_is_the_formulas(shape, gates):
                     literal_score(u, items[i][h], gates and (gate_of[0][i][h], gate_of[1][b][h]), 0.4) for i in row
                 ]
                 assert got[b][k][h] == row[scores.index(max(scores))]
-
-
-@pytest.mark.parametrize("gates", [False, True])
-@pytest.mark.parametrize("shape", SHAPES)
-def test_fused_is_the_reference(shape, gates):
-    case = Case(*shape, gates=gates)
-    got = case.run()
-    assert got.dtype == torch.int64
-    assert torch.equal(got, case.run("reference"))
-
-    # In float32 rounding may turn a near tie over: then the choice must be one by the same rows in float64, nearly.
-    single = Case(*shape, gates=gates, dtype=torch.float32)
-    chosen = single.run()
-    double = Case(*shape, gates=gates)
-    double.floats, double.gates = ([t.double() for t in tensors] for tensors in (single.floats, single.gates))
-    best = double.run("reference")
-    assert (score_of(double, best) - score_of(double, chosen)).abs().max() < 1e-4
-
-
-def score_of(case, chosen):
-    """The scores [B, K, H] of chosen items."""
-    hop = torch.arange(chosen.shape[2])
-    n = case.floats[1][chosen, hop]
-    if case.gates:
-        n = 0.4 * n - n * (case.gates[0][chosen, hop] + case.gates[1][:, None]).sigmoid()
-    return (case.floats[0][:, None] * n).sum(-1)
 
 
 @settings(max_examples=60, deadline=None)
@@ -136,17 +107,6 @@ def test_same_at_any_thread_count(gates, threads):
         results.append(case.run())
     assert torch.equal(results[0], results[1])
     assert torch.equal(results[0], results[2])
-
-
-@pytest.mark.parametrize("level", ["baseline", "avx2", "avx512"])
-def test_every_simd_level(level):
-    code = (
-        "from tests.ops import test_hardest_negatives as t\n"
-        "for shape in t.SHAPES:\n"
-        "    t.test_fused_is_the_reference(shape, False)\n"
-        "    t.test_fused_is_the_reference(shape, True)\n"
-    )
-    run_at_simd_level(level, code)
 
 
 def test_non_contiguous():

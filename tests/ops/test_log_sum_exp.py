@@ -1,4 +1,4 @@
-"""log_sum_exp: reference against the formula, fused against the reference, and both against bad input."""
+"""log_sum_exp: reference against the formula, and what the operators' cases leave out."""
 
 from __future__ import annotations
 
@@ -10,29 +10,14 @@ from torch import Tensor
 
 from ans_fast import ops, reference
 from benchmarks.memory import extra_peak
-from tests.conftest import run_at_simd_level
+from tests.ops.cases import log_sum_exp_case, rounded
 
-#          B    N     D
-SHAPES = [(1, 1, 1), (5, 7, 3), (33, 300, 64), (100, 257, 20), (25, 4200, 9), (130, 16, 100)]
 ALL = ("queries", "keys", "query_ids", "key_ids", "key_bias")
 
 
 def case(shape: tuple[int, int, int], without: tuple[str, ...] = (), dtype: torch.dtype = torch.float64) -> dict:
     """Random arguments; few ids, so that many pairs are left out."""
-    n_queries, n_keys, dim = shape
-    generator = torch.Generator().manual_seed(sum(shape))
-
-    def normal(*size: int) -> Tensor:
-        return torch.randn(*size, generator=generator, dtype=torch.float64).to(dtype)
-
-    made = dict(
-        queries=normal(n_queries, dim),
-        keys=normal(n_keys, dim),
-        query_ids=torch.randint(5, (n_queries,), generator=generator) - 2 + (1 << 40),
-        key_ids=torch.randint(5, (n_keys,), generator=generator) - 2 + (1 << 40),
-        key_bias=normal(n_keys),
-    )
-    return {name: None if name in without else value for name, value in made.items()} | {"scale": 1.5}
+    return rounded(log_sum_exp_case(*shape, without), dtype).inputs
 
 
 def with_gradients(inputs: dict, function=ops.log_sum_exp) -> list[Tensor]:
@@ -43,10 +28,6 @@ def with_gradients(inputs: dict, function=ops.log_sum_exp) -> list[Tensor]:
     finite = log_sums.isfinite()
     torch.where(finite, log_sums, 0).mul(factors).sum().backward()
     return [log_sums.detach(), queries.grad, keys.grad]
-
-
-def double(inputs: dict) -> dict:
-    return {name: v.double() if isinstance(v, Tensor) and v.is_floating_point() else v for name, v in inputs.items()}
 
 
 @pytest.mark.parametrize("without", [(), ALL[2:], ALL[2:4], ALL[4:]], ids=str)
@@ -60,17 +41,6 @@ def test_reference_is_the_formula(without):
             if query_ids is None or query_ids[b] != key_ids[n]
         ]
         assert got == (pytest.approx(math.log(sum(terms)), rel=1e-12) if terms else -math.inf)
-
-
-@pytest.mark.parametrize("without", [(), ALL[2:], ALL[2:4], ALL[4:]], ids=str)
-@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: "B{}-N{}-D{}".format(*shape))
-def test_fused_is_the_reference(shape, without):
-    inputs = case(shape, without)
-    want = with_gradients(inputs, reference.log_sum_exp)
-    torch.testing.assert_close(with_gradients(inputs), want, rtol=1e-11, atol=1e-12)
-    single = case(shape, without, torch.float32)
-    want = [value.float() for value in with_gradients(double(single), reference.log_sum_exp)]
-    torch.testing.assert_close(with_gradients(single), want, rtol=1e-4, atol=2e-5)
 
 
 @pytest.mark.parametrize("backend", ["fused", "reference"])
@@ -128,7 +98,7 @@ def test_nan_stays_nan(backend):
 def test_gradcheck(without):
     inputs = case((4, 7, 3), without)
     if not without:
-        inputs["query_ids"][:] = torch.arange(4) + (1 << 40) - 2
+        inputs["query_ids"][:] = torch.arange(4) + (1 << 40)
     rows = [inputs.pop(name).requires_grad_() for name in ("queries", "keys")]
     assert torch.autograd.gradcheck(lambda *rows: ops.log_sum_exp(*rows, **inputs), rows)
 
@@ -155,23 +125,12 @@ def test_same_at_any_thread_count(threads):
         assert all(torch.equal(a, b) for a, b in zip(result, results[0], strict=True))
 
 
-@pytest.mark.parametrize("level", ["baseline", "avx2", "avx512"])
-def test_every_simd_level(level):
-    code = (
-        "from tests.ops import test_log_sum_exp as t\n"
-        "for shape in t.SHAPES:\n"
-        "    for without in ((), t.ALL[2:], t.ALL[4:]):\n"
-        "        t.test_fused_is_the_reference(shape, without)\n"
-    )
-    run_at_simd_level(level, code)
-
-
 @pytest.mark.parametrize("dim", [60, 64])
 def test_scores_are_never_held(dim):
     inputs = case((4096, 4096, dim), dtype=torch.float32)
     with_gradients(inputs)
     peak = extra_peak(lambda: with_gradients(inputs))
-    assert peak is None or peak < 10  # MB: the scores alone are 67, both gradients 2
+    assert peak is None or peak < 20  # MB: the scores alone are 67, both gradients 2
 
 
 def test_non_contiguous():

@@ -1,4 +1,4 @@
-"""propagate and propagate_mean against the reference, and everything torch expects of an operator."""
+"""propagate and propagate_mean: what the operators' cases leave out, and everything torch expects of an operator."""
 
 from __future__ import annotations
 
@@ -13,31 +13,10 @@ import ans_fast
 from ans_fast import BipartiteGraph, ops
 from tests.conftest import ROOT, random_graph
 
-DIMS = [1, 7, 64, 100, 256]
-
 
 def reference_of(function, x, graph, n_layers):
     with ans_fast.backend("reference"):
         return function(x, graph, n_layers)
-
-
-@pytest.mark.parametrize("function", [ops.propagate, ops.propagate_mean])
-@pytest.mark.parametrize("n_layers", [0, 1, 2, 3])
-@pytest.mark.parametrize("dim", DIMS)
-def test_agrees_with_the_reference(function, dim, n_layers):
-    graph = random_graph(50, 80, 700, seed=dim)
-    x = torch.randn(130, dim, dtype=torch.float64, requires_grad=True)
-    expected = reference_of(function, x, graph, n_layers)
-    weight = torch.randn_like(expected)
-    (expected_grad,) = torch.autograd.grad((expected * weight).sum(), x)
-    for dtype, tolerance in ((torch.float64, 1e-12), (torch.float32, 2e-6)):
-        mine = x.detach().to(dtype).requires_grad_()
-        out = function(mine, graph, n_layers)
-        assert out.dtype == dtype
-        assert out.is_contiguous()
-        (grad,) = torch.autograd.grad((out * weight.to(dtype)).sum(), mine)
-        for have, want in ((out, expected), (grad, expected_grad)):
-            assert (have.double() - want).norm() <= tolerance * want.norm()
 
 
 @pytest.mark.parametrize("function", [ops.propagate, ops.propagate_mean])
@@ -138,7 +117,9 @@ def test_compiles_whole(function):
 def test_takes_views():
     graph = random_graph(50, 80, 700)
     x = torch.randn(16, 130).t()
-    assert torch.equal(ops.propagate(x, graph, 2), ops.propagate(x.contiguous(), graph, 2))
+    out = ops.propagate(x, graph, 2)
+    assert out.is_contiguous()
+    assert torch.equal(out, ops.propagate(x.contiguous(), graph, 2))
 
 
 @pytest.mark.parametrize("name", ["fused", "reference"])
@@ -201,18 +182,6 @@ def test_a_broken_graph_is_an_error_with_fewer_threads_than_asked_for():
             raise SystemExit(42)"""
     environment = os.environ | {"OMP_THREAD_LIMIT": "1"}
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment).returncode == 42
-
-
-@pytest.mark.parametrize("level", ["baseline", "avx2", "avx512"])
-def test_every_simd_level(level):
-    if level not in ans_fast.build_info()["simd"]:
-        pytest.skip(f"{level} is not built here")
-    selection = "agrees_with_the_reference or by_hand or draws"
-    files = ["tests/ops/test_propagate.py", "tests/ops/test_sample_negatives.py", "tests/ops/test_noise.py"]
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", selection, *files]
-    environment = {**os.environ, "ANS_FAST_SIMD": level, "OMP_NUM_THREADS": "1"}
-    finished = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert finished.returncode == 0, finished.stdout[-2000:]
 
 
 def test_an_unknown_simd_level_is_an_error():

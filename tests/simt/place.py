@@ -15,7 +15,8 @@ class Harness(Place):
     """torch.ops.ans_fast_simt, forward and backward."""
 
     def __init__(self, name: str = "simt", deterministic: bool = False):
-        super().__init__(name, dtypes=(torch.float32, *SHORT), deterministic=deterministic, lacks=NOT_CUDA)
+        dtypes = (torch.float32, *SHORT)
+        super().__init__(name, dtypes=dtypes, deterministic=deterministic, lacks=NOT_CUDA, of_sums=1e-6)
 
     def run(self, case: Case, scale: float = 1.0) -> Result:
         value, choice, gradients = getattr(self, f"_{case.operator}")(dict(case.inputs), scale)
