@@ -31,7 +31,7 @@ torch-versions: torch-headers $(VENV)/.built
 recbole: $(VENV)/.built
 	$(RUN) -m pip install -q --no-build-isolation -e ".[recbole]"
 	$(RUN) -m pip install -q --no-deps recbole==1.2.1
-	$(RUN) -m pytest tests/test_recbole.py
+	$(RUN) -m pytest tests/test_recbole.py tests/test_docs.py -k recbole
 
 # A wheel of this machine's Python in dist/, audited, then installed and run where there is neither compiler nor source.
 wheel: $(VENV)/.installed

@@ -55,7 +55,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for split in ("train", "test"):
         write_table(work / "gowalla" / f"{split}.txt", "", [[user, user % 5, 5 + user % 7] for user in range(20)], " ")
     monkeypatch.chdir(work)
-    monkeypatch.setattr("sys.argv", ["test"])  # RecBole reads it
+    monkeypatch.setattr("sys.argv", ["test", "--epochs=1"])  # RecBole reads it
     monkeypatch.setattr(Run, "execute", execute_here)
     monkeypatch.setattr(compare.table, "chart", lambda *_: None)  # drawn anew after each run
     return work
