@@ -17,7 +17,6 @@ test: $(VENV)/.built
 
 # The pages of docs/ and an API reference made of docstrings, in build/docs/index.html. A warning is an error.
 docs: $(VENV)/.built
-	$(RUN) -m pip install -q --no-build-isolation -e ".[docs]"
 	$(RUN) -m sphinx -q -W --keep-going docs build/docs
 
 # The headers of every torch from 2.10 on, about 500 MB of downloads once; with them `make test` compiles against each.

@@ -176,6 +176,15 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert target.startswith("https://") or (page.parent / target).exists(), target
 
 
+@pytest.mark.filterwarnings("ignore")  # of what Sphinx and its extensions use of each other
+def test_pages_are_built_without_a_warning(tmp_path: Path) -> None:
+    """As `make docs` builds them."""
+    build = pytest.importorskip("sphinx.cmd.build", reason="Sphinx is not installed: pip install '.[docs]'")
+    assert build.main(["-q", "-W", "--keep-going", str(ROOT / "docs"), str(tmp_path)]) == 0
+    reference = (tmp_path / "api.html").read_text()
+    assert all(f'id="ans_fast.{name}"' in reference for name in ("Interactions", "ops.ans_terms", "models.ANS"))
+
+
 def test_readme_is_short() -> None:
     lines = (ROOT / "README.md").read_text().splitlines()
     assert len(lines) <= 120
