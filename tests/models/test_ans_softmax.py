@@ -99,5 +99,5 @@ def test_fit_learns_and_ranks_by_cosines(graph, tmp_path, options):
 
 
 def test_a_loss_without_negatives_is_none_of_it(graph):
-    with pytest.raises(UserError, match="loss_n must be one of BPR, SSM, BSL in TopK mode, got 'DirectAU'"):
+    with pytest.raises(UserError, match="loss_n of ANS must be one of BPR, SSM, BSL in TopK mode, got 'DirectAU'"):
         models.ANS(graph, loss_n="DirectAU")
