@@ -53,7 +53,7 @@ class Recommender(Options, nn.Module):
 
     name: ClassVar[str]
     modes: ClassVar[tuple[str, ...]] = tuple(MODES)
-    log_args: ClassVar[tuple[str, ...]] = ()  # flags that the log's name holds, as ReChorus has them
+    log_args: ClassVar[tuple[str, ...]] = ()  # the log's name has them in ReChorus's order, flags of a run among them
     own_losses: ClassVar[dict[str, tuple[str, ...]]] = {}  # by mode, beside those that all models have
     DEFAULTS: ClassVar[dict[str, Any]] = {}  # its own of what all models are told
     collapse_levers: ClassVar[tuple[str, ...]] = ("l2", "lr")
