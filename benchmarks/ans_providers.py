@@ -1,4 +1,5 @@
-"""ans_terms with both gate products: the fused operator, the reference as it is, and the reference compiled."""
+"""ans_terms with both gate products: the fused operator, of hops in float32 and in bfloat16, the reference as it is,
+and the reference compiled."""
 
 from __future__ import annotations
 
@@ -13,11 +14,12 @@ from benchmarks.cases import AnsInputs
 from benchmarks.plain import compiled, torch_random
 
 NOISE_SCALE = 0.1
+SHORT = "fused bf16"  # the provider that takes inputs.short()
 Loss = Callable[..., Tensor]
 
 
 def _loss_with(ans_terms: Callable[..., reference.AnsTerms]) -> Loss:
-    """The loss over one batch, from inputs.parameters on."""
+    """The loss over one batch, from inputs.parameters on. Gate logits are of the hops' dtype."""
 
     def loss(
         parameters: tuple[Tensor, ...],
@@ -27,10 +29,10 @@ def _loss_with(ans_terms: Callable[..., reference.AnsTerms]) -> Loss:
         seed: Tensor,
         noise_scale: float | Tensor,
     ) -> Tensor:
-        hops, gates, margin = parameters[:2], parameters[2:6], parameters[6:]
-        user_gate = linear(hops[0].index_select(0, users), *gates[:2])
-        item_gate = linear(hops[1], *gates[2:])
-        tables, pairs = (*hops, user_gate, item_gate, *margin), (users, pos_items, neg_items)
+        hops, layers = parameters[:2], [parameter.to(parameters[0].dtype) for parameter in parameters[2:]]
+        user_gate = linear(hops[0].index_select(0, users), *layers[:2])
+        item_gate = linear(hops[1], *layers[2:4])
+        tables, pairs = (*hops, user_gate, item_gate, *layers[4:]), (users, pos_items, neg_items)
         terms = ans_terms(*tables, *pairs, noise_scale=noise_scale, seed=seed)
         return terms.bpr + terms.sns + terms.distance + terms.orthogonality
 
@@ -50,6 +52,7 @@ def _plain(loss: Loss) -> Loss:
 
 PROVIDERS: dict[str, Callable[[], Loss]] = {
     "fused": lambda: _loss_with(ops.ans_terms),
+    SHORT: lambda: _loss_with(ops.ans_terms),
     "eager": lambda: _plain(_loss_with(reference.ans_terms)),
     "compile": lambda: _plain(compiled(_loss_with(reference.ans_terms))),
     "reference": lambda: _loss_with(reference.ans_terms),

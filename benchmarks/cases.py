@@ -102,6 +102,11 @@ class AnsInputs:
     neg_items: Tensor
     seed: Tensor
 
+    def short(self) -> AnsInputs:
+        """The same with hops in bfloat16, as an encoder hands them on that stores them so."""
+        hops = [rows.detach().bfloat16().requires_grad_() for rows in self.parameters[:2]]
+        return replace(self, parameters=(*hops, *self.parameters[2:]))
+
 
 def ans_inputs(size: AnsSize) -> AnsInputs:
     rng = torch.Generator().manual_seed(0)

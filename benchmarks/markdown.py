@@ -10,11 +10,13 @@ WAITED_LIMIT = 0.1  # beyond it a case is marked as disturbed
 
 EXPLANATION = """\
 Medians in milliseconds; `(×n)`: n times as long as fused. MB: the most memory a call had beyond what was there before,
-its results included. Every provider's results were compared before it was timed (relative error in norm ≤ 1e-3).
+its results included. Every provider's results were compared before it was timed (relative error in norm ≤ 1e-3; of
+bfloat16 ≤ 0.1).
 
-- `fused`: ans_fast's kernels. `eager`: the same formulas in plain PyTorch (`ans_fast/reference.py`), drawing with
-  torch.rand. `compile`: that under torch.compile, compiled before the clock starts. `reference`: the reference backend
-  as it comes, with the kernels' reproducible random numbers computed in PyTorch.
+- `fused`: ans_fast's kernels. `fused bf16`: these with hops and gate logits in bfloat16. `eager`: the same formulas in
+  plain PyTorch (`ans_fast/reference.py`), drawing with torch.rand. `compile`: that under torch.compile, compiled before
+  the clock starts. `reference`: the reference backend as it comes, with the kernels' reproducible random numbers
+  computed in PyTorch.
 - `torch COO`, `torch CSR`, `scipy`: products with a sparse matrix that was made before, where `eager` and `compile`
   make it in every call.
 - `nn.GRU`: torch's own, over packed sequences, with the vectors gathered in every call.

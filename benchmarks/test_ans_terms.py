@@ -7,10 +7,12 @@ from functools import lru_cache
 import pytest
 from torch import Tensor
 
-from benchmarks.ans_providers import MODES, NOISE_SCALE, PROVIDERS
+from benchmarks.ans_providers import MODES, NOISE_SCALE, PROVIDERS, SHORT
 from benchmarks.cases import ANS_QUICK, ANS_SIZES, AnsInputs, AnsSize, ans_inputs
-from benchmarks.check import assert_close
+from benchmarks.check import TOLERANCE, assert_close
 from benchmarks.conftest import quick
+
+SHORT_TOLERANCE = 0.1  # of bfloat16's results: here and there a rounded score chooses another negative
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -22,11 +24,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def test_ans_terms(size: AnsSize, provider: str, mode: str, measure) -> None:
-    inputs, loss = _inputs(size), _loss(size, provider)
+    inputs, loss, tolerance = _inputs(size), _loss(size, provider), TOLERANCE
+    if provider == SHORT:
+        inputs, tolerance = inputs.short(), SHORT_TOLERANCE
     # Providers draw differently: what all must agree on is the result without noise, the draws' owners also with it.
-    assert_close(MODES[mode](loss, inputs, 0.0), _expected(size, mode, 0.0))
-    if provider in ("fused", "reference"):
-        assert_close(MODES[mode](loss, inputs), _expected(size, mode, NOISE_SCALE))
+    assert_close(MODES[mode](loss, inputs, 0.0), _expected(size, mode, 0.0), tolerance)
+    if provider in ("fused", SHORT, "reference"):
+        assert_close(MODES[mode](loss, inputs), _expected(size, mode, NOISE_SCALE), tolerance)
     measure(lambda: MODES[mode](loss, inputs), op="ans_terms", provider=provider, mode=mode, config=size)
 
 

@@ -16,7 +16,7 @@
 namespace ans::cpu {
 namespace {
 
-constexpr int64_t kAhead = 2;  // negatives between the one at work and the one whose rows are fetched
+constexpr int64_t kAhead = 4;  // negatives between the one at work and the one whose rows are fetched
 
 template <typename T>
 inline Sum<T> dot(const T* a, const T* b, int64_t dim) {
@@ -33,10 +33,15 @@ struct Rows {
 };
 
 template <typename T>
-inline Rows<T> rows_of(const AnsInputs<T>& a, int64_t pair, int64_t hop, int64_t negative) {
-  const int64_t row = a.n_hops * a.dim, at = hop * a.dim, item = a.neg_items[pair * a.n_negatives + negative];
+inline Rows<T> rows_with(const AnsInputs<T>& a, int64_t pair, int64_t hop, int64_t item) {
+  const int64_t row = a.n_hops * a.dim, at = hop * a.dim;
   return {a.user_hops + a.users[pair] * row + at, a.item_hops + a.pos_items[pair] * row + at,
           a.item_hops + item * row + at, a.user_gate + pair * row + at, a.item_gate + item * row + at};
+}
+
+template <typename T>
+inline Rows<T> rows_of(const AnsInputs<T>& a, int64_t pair, int64_t hop, int64_t negative) {
+  return rows_with(a, pair, hop, a.neg_items[pair * a.n_negatives + negative]);
 }
 
 // The same for V: Sum<T> or a pack of them.
@@ -55,14 +60,23 @@ struct Elements {
   ANS_PACKED V gate() const { return sigmoid(item_gate * user_gate); }
 };
 
+// Always inline: GCC drops a call that does nothing but fetch.
 template <typename T>
-inline void prefetch_negative(const Rows<T>& rows, int64_t dim) {
+ANS_PACKED void prefetch_negative(const Rows<T>& rows, int64_t dim) {
   prefetch_row(rows.n, dim);
   prefetch_row(rows.item_gate, dim);
 }
 
+// The rows that come kAhead after a negative's, be it in the next hop.
 template <typename T>
-inline void prefetch_pair(const Rows<T>& rows, int64_t dim) {
+ANS_PACKED void prefetch_ahead(const AnsInputs<T>& a, int64_t pair, int64_t hop, int64_t negative, int64_t count) {
+  const int64_t ahead = negative + kAhead;
+  if (ahead < count) prefetch_negative(rows_of(a, pair, hop, ahead), a.dim);
+  else if (ahead < 2 * count && hop + 1 < a.n_hops) prefetch_negative(rows_of(a, pair, hop + 1, ahead - count), a.dim);
+}
+
+template <typename T>
+ANS_PACKED void prefetch_pair(const Rows<T>& rows, int64_t dim) {
   prefetch_row(rows.u, dim);
   prefetch_row(rows.p, dim);
   prefetch_row(rows.user_gate, dim);
@@ -218,7 +232,7 @@ inline void forward_pair(const AnsForwardArgs<T>& a, uint64_t seed, int64_t pair
     S *contrast = a.saved + (pair * n_hops + hop) * 3 * n_negatives, *distance = contrast + n_negatives,
       *orthogonality = distance + n_negatives;
     for (int64_t m = 0; m < count; ++m) {
-      if (m + kAhead < count) prefetch_negative(rows_of(a, pair, hop, m + kAhead), dim);
+      prefetch_ahead(a, pair, hop, m, count);
       draw_noise(seed, noise_row(a, pair, hop, m), dim, r);
       const RowSums<S> sums = forward_row(rows_of(a, pair, hop, m), a.margin_weight, r, dim);
       contrast[m] = sums.contrast;
@@ -337,7 +351,7 @@ inline void backward_pair(const AnsBackwardArgs<T>& a, const Between<T>& between
 #pragma omp simd
     for (int64_t m = 0; m < count; ++m) weight[m] = sns_weight * fast_exp(contrast[m] - softmax.largest);
     for (int64_t m = 0; m < count; ++m) {
-      if (m + kAhead < count) prefetch_negative(rows_of(a, pair, hop, m + kAhead), dim);
+      prefetch_ahead(a, pair, hop, m, count);
       const RowWeights<S> weights = {weight[m], over_norm(distance_weight, distance[m]),
                                      over_norm(orthogonality_weight, orthogonality[m])};
       S* kept = between.row_weights + 3 * row_number(a, pair, hop, m);
@@ -360,15 +374,16 @@ inline void backward_pair(const AnsBackwardArgs<T>& a, const Between<T>& between
   }
 }
 
-// Fetches the rows of `next`, the negative that follows, meanwhile.
+// Fetches what `next`, the entry that follows, will read, meanwhile.
 template <typename T>
-inline void backward_negative(const AnsBackwardArgs<T>& a, const Between<T>& between, int64_t entry, int64_t next,
-                              Sum<T>* grad_n, Sum<T>* grad_gate) {
+inline void backward_negative(const AnsBackwardArgs<T>& a, const Between<T>& between, int64_t item, int64_t entry,
+                              int64_t next, Sum<T>* grad_n, Sum<T>* grad_gate) {
   using S = Sum<T>;
-  const int64_t pair = entry / a.n_negatives, m = entry % a.n_negatives;
+  const int64_t pair = entry / a.n_negatives, m = entry % a.n_negatives, next_pair = next / a.n_negatives;
+  prefetch_row(between.row_weights + 3 * next * a.n_hops, 3 * a.n_hops);
   for (int64_t hop = 0; hop < a.n_hops; ++hop) {
-    const Rows<T> rows = rows_of(a, pair, hop, m);
-    prefetch_pair(rows_of(a, next / a.n_negatives, hop, next % a.n_negatives), a.dim);
+    const Rows<T> rows = rows_with(a, pair, hop, item);
+    prefetch_pair(rows_with(a, next_pair, hop, item), a.dim);
     const S* kept = between.row_weights + 3 * (entry * a.n_hops + hop);
     const int64_t at = hop * a.dim;
     backward_item_row(rows, RowWeights<S>{kept[0], kept[1], kept[2]}, a.dim, grad_n + at, grad_gate + at);
@@ -421,7 +436,8 @@ void backward(const AnsBackwardArgs<T>& a, const Threads& threads) {
     clear(grad_gate, row);
     for (int64_t at = items.start[item]; at < items.start[item + 1]; ++at) {
       const int64_t entry = items.order[at], next = items.order[at + 1 < n_members ? at + 1 : at];
-      if (entry < n_entries) backward_negative(a, between, entry, next < n_entries ? next : entry, grad_n, grad_gate);
+      if (entry < n_entries)
+        backward_negative(a, between, item, entry, next < n_entries ? next : entry, grad_n, grad_gate);
       else add(grad_n, between.grad_positive + (entry - n_entries) * row, row);
     }
   });
