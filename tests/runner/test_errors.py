@@ -17,7 +17,7 @@ TOP = "--path ../data --dataset top --epoch 2 --batch_size 64 --emb_size 8".spli
 
 CASES = {
     "unknown flag": (["--n_layer", "3"], "unknown flag --n_layer for ANS in TopK mode; did you mean --n_layers?"),
-    "flag of another mode": (["--loss_n", "BPR"], "unknown flag --loss_n for ANS in TopK mode"),
+    "flag of another mode": (["--impression_idkey", "time"], "unknown flag --impression_idkey for ANS in TopK mode"),
     "stray value": (["7"], "unexpected argument '7'"),
     "unknown model": (["--model_name", "LightGNC"], "unknown model 'LightGNC'"),
     "unknown mode": (["--model_mode", "Topk"], "--model_mode must be '', TopK, Impression, CTR, got 'Topk'"),
