@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ans_fast import ops
 from ans_fast.flag_types import List, size
 from ans_fast.models.base import Recommender
 from ans_fast.models.clicks import Clicks
@@ -16,9 +19,14 @@ from ans_fast.models.shared_options import DROPOUT, EMB_SIZE
 from ans_fast.nn.gather import rows_at
 from ans_fast.nn.node_table import NodeTable
 from ans_fast.options import Option
-from ans_fast.training.batches import Query
+from ans_fast.training.batches import Query, Rows
 
 ALL_ITEMS_ROWS = 16  # users whose hidden layers for all items are held at once
+
+
+def _noise(layer: int) -> str:
+    """Its name in Rows.context."""
+    return f"dropout {layer}"
 
 
 class NeuMF(Recommender):
@@ -53,9 +61,21 @@ class NeuMF(Recommender):
             nn.init.normal_(parameter, std=0.01)
 
     @property
-    def unshared(self) -> str:
-        """Dropout is drawn layer by layer."""
-        return f"dropout {self.dropout} is drawn for whole batches" if self.dropout else ""
+    def seed_count(self) -> int:
+        """The last ones are those of dropout, one a layer."""
+        return super().seed_count + (len(self.layers) if self.dropout else 0)
+
+    def draw(self, batch: Rows, seeds: Sequence[Tensor]) -> Rows:
+        """With dropout also the layers' noise, float32 [B, C, W] each."""
+        batch = super().draw(batch, seeds)
+        if not self.dropout:
+            return batch
+        size = (len(batch), self.mode.candidates(batch).shape[1])
+        noise = {
+            _noise(layer): ops.ans_noise(seed, math.prod(size), width, self.device).view(*size, width)
+            for layer, (seed, width) in enumerate(zip(seeds[super().seed_count :], self.layers, strict=True))
+        }
+        return replace(batch, context={**batch.context, **noise})
 
     def forward(self, users: Tensor, items: Tensor, context: dict[str, Tensor]) -> Tensor:
         ids = torch.cat([users[:, None], items + self.graph.n_users], 1)  # [B, 1 + C]
@@ -63,18 +83,24 @@ class NeuMF(Recommender):
         to_user, to_item = self.mlp[0].weight.split(self.emb_size, 1)  # [W, D] each
         hidden = (mlp[:, :1] @ to_user.t() + self.mlp[0].bias) + mlp[:, 1:] @ to_item.t()  # [B, C, W]
         mf_share, _ = self._shares()
-        dropout = self.dropout if self.training else 0.0
-        return (mf[:, :1] * mf[:, 1:]) @ mf_share + self._deep(hidden, dropout)
+        return (mf[:, :1] * mf[:, 1:]) @ mf_share + self._deep(hidden, context)
 
     def _shares(self) -> tuple[Tensor, Tensor]:
         """The last layer's weights [D] of the product and [W] of the perceptron."""
         return self.prediction.weight[0].split([self.emb_size, self.layers[-1]])
 
-    def _deep(self, hidden: Tensor, dropout: float = 0.0) -> Tensor:
-        """The perceptron's share of the scores [B, C], from its first layer before the relu, [B, C, W]."""
-        for layer in self.mlp[1:]:
-            hidden = layer(F.dropout(hidden.relu(), dropout))
-        return F.dropout(hidden.relu(), dropout) @ self._shares()[1]
+    def _deep(self, hidden: Tensor, context: dict[str, Tensor] | None = None) -> Tensor:
+        """The perceptron's share of the scores [B, C], from its first layer before the relu, [B, C, W]. context: with
+        what `draw` added, by which units are dropped."""
+        noise = [(context or {}).get(_noise(layer)) for layer in range(len(self.layers))]
+        for layer, own in zip(self.mlp[1:], noise, strict=False):
+            hidden = layer(self._dropped(hidden.relu(), own))
+        return self._dropped(hidden.relu(), noise[-1]) @ self._shares()[1]
+
+    def _dropped(self, hidden: Tensor, noise: Tensor | None) -> Tensor:
+        if noise is None:
+            return hidden
+        return hidden * ((noise >= self.dropout) / max(1 - self.dropout, 1e-9))
 
     @torch.no_grad()
     def precompute(self) -> tuple[Tensor, ...]:

@@ -21,7 +21,7 @@ SIZES = [int(size) for size in os.environ.get("ANS_FAST_PROCESSES", "2").split("
 RUNS = {  # SGD where gradients cancel, so that Adam would divide rounding by rounding
     "GRU4Rec": "--model_name GRU4Rec --hidden_size 6",
     "FPMC, all items": "--model_name FPMC --test_all 1",
-    "NeuMF": "--model_name NeuMF --num_neg 2 --optimizer SGD --lr 1",
+    "NeuMF": "--model_name NeuMF --num_neg 2 --dropout 0.3 --layers [8,4] --optimizer SGD --lr 1",
     "SLRCPlus": "--model_name SLRCPlus",
     "BPRMF": "--model_name BPRMF --optimizer Adagrad",
     "LightGCN": "--model_name LightGCN",

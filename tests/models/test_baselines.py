@@ -17,7 +17,8 @@ from ans_fast.models import load as load_model
 from ans_fast.nn.item_relations import ItemRelations
 from ans_fast.runner.arguments import parse
 from ans_fast.runner.main import run
-from ans_fast.training.batches import Query
+from ans_fast.training.batches import Part, Query, Rows
+from tests.conftest import random_graph
 
 N_USERS, N_ITEMS = 121, 61
 SEQUENTIAL = ("FPMC", "GRU4Rec", "SLRCPlus")
@@ -101,6 +102,25 @@ def test_ranking_scores_as_training_does(folder, name):
     assert everything.shape == (len(users), N_ITEMS)
     torch.testing.assert_close(some, trained, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(everything.gather(1, items), trained, rtol=1e-4, atol=1e-4)
+
+
+def test_units_are_dropped_by_seeds():
+    """A layer's by its own, and the rest is larger; in parts of a batch they are those of the whole."""
+    torch.manual_seed(0)
+    model = by_name("NeuMF")(random_graph(40, 50, 300), emb_size=8, layers=[16, 4], dropout=0.25)
+    batch, seeds = Rows(torch.arange(40), torch.arange(40)), [torch.tensor([seed]) for seed in (3, 4, 5)]
+    drawn = model.draw(batch, seeds)
+    noise = [drawn.context[f"dropout {layer}"] for layer in (0, 1)]
+    assert [values.shape for values in noise] == [(40, 2, 16), (40, 2, 4)]
+    assert not torch.equal(noise[0][..., :4], noise[1])
+    hidden = torch.rand(40, 2, 16)
+    first = model.mlp[1](hidden * (noise[0] >= 0.25) / 0.75).relu()
+    expected = (first * (noise[1] >= 0.25) / 0.75) @ model.prediction.weight[0, 8:]
+    torch.testing.assert_close(model._deep(hidden, drawn.context), expected)
+    parts = [Part(drawn, *bounds) for bounds in ((0, 10), (10, 40))]
+    losses = [model.loss(part.rows, seeds)[0] * part.weight for part in parts]
+    torch.testing.assert_close(sum(losses), model.loss(drawn, seeds)[0])
+    assert not by_name("NeuMF")(model.graph, dropout=1.0)._dropped(hidden, torch.rand(40, 2, 16)).any()
 
 
 @pytest.mark.parametrize("name", ["NeuMF", *SEQUENTIAL])
