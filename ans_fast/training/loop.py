@@ -146,7 +146,7 @@ def fit(
     group.agree({"model": model.name, "graph": str(graph), "torch's random state": random})
     step = make_step(model, make_optimizer(model, optimizer, lr, l2), group, capture)
     history: list[float] = []
-    best, best_epoch, weights = -math.inf, 0, None
+    best = Best()
     first, warned = model.spread(model.precompute()), False
     for number in _numbers(epochs, model.name, progress):
         began = perf_counter()
@@ -162,17 +162,29 @@ def fit(
         result = None
         if evaluate is not None:
             result = group.of_leader(evaluate())
-            if result[metric] > best:
-                best, best_epoch = result[metric], number
-                weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+            best.see(number, result[metric], model)
         epoch = Epoch(number, losses, seconds, result)
         ends = [bool(callback(epoch)) for callback in callbacks]
-        stale = early_stop > 0 and result is not None and number - best_epoch >= early_stop
+        stale = evaluate is not None and 0 < early_stop <= number - best.epoch
         if group.of_leader(stale or any(ends)):
             break
-    if weights is not None:
-        model.load_state_dict(weights)
+    if best.weights:
+        model.load_state_dict(best.weights)
     return history
+
+
+class Best:
+    """The first epoch with the largest value of a metric, and its weights; 0 and none before there is one."""
+
+    def __init__(self) -> None:
+        self.epoch, self.value = 0, -math.inf
+        self.weights: dict[str, Tensor] = {}
+
+    def see(self, epoch: int, value: float, model: Recommender) -> None:
+        """Takes over the model's weights where they are the best so far."""
+        if value > self.value:
+            self.epoch, self.value = epoch, value
+            self.weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
 
 
 def _check(model: Recommender, **given: Any) -> None:
