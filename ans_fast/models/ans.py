@@ -150,10 +150,6 @@ class ANS(LossOptions, Contrastive):
         """With labels how many pairs there are is up to these."""
         return not self.mode.labelled and self.base.captures
 
-    @property
-    def unshared(self) -> str:
-        return f"reg_weight {self.reg_weight} weighs norms of whole batches" if self.reg_weight else super().unshared
-
     def begin_epoch(self) -> None:
         self.base.begin_epoch()
 
@@ -169,11 +165,14 @@ class ANS(LossOptions, Contrastive):
         pairs, share = self.mode.pairs(batch), self.mode.share_of_pairs(batch)
         items = batch.items, pairs.neg_items, *([self.negative_items(batch)] if self.contrasts else [])
         hops = hops_of(self.table, self._hops, self.graph, batch.users, *items)
+        reg = self._reg(batch, hops, pairs) if self.reg_weight else None
         if self.contrasts:
             hops = hops.unit()
         loss, parts = self._pair_loss(batch, hops, pairs, seeds[-1], share.first)
         if share.weight != 1:
             loss, parts = share.weight * loss, {name: share.weight * part for name, part in parts.items()}
+        if reg is not None:
+            parts["reg"], loss = reg, loss + self.reg_weight * reg
         if not self.mode.labelled:
             return loss, parts
         own = self.mode.loss(self.loss_n, hops.scores(batch.users, self.mode.candidates(batch)), batch)
@@ -205,9 +204,6 @@ class ANS(LossOptions, Contrastive):
             name, ranks = self.loss_n, self._softmax(batch, hops, terms.differences)
         parts = {name: ranks, "sns": terms.sns, "distance": terms.distance, "orthogonality": terms.orthogonality}
         loss = ranks + self.gamma * (terms.sns + terms.distance + terms.orthogonality)
-        if self.reg_weight:
-            parts["reg"] = self._reg(pairs)
-            loss = loss + self.reg_weight * parts["reg"]
         own = self.base.own_loss(self.table.weight, self.graph, pairs.users, pairs.pos_items)
         if own is not None:
             parts[self.base_model], loss = own, loss + own
@@ -221,17 +217,18 @@ class ANS(LossOptions, Contrastive):
         clicked = rows_at(items, hops.item_rows(batch.items)) if self.n_shared else batch.own_of(negatives)
         return self.softmax_losses(batch, users, clicked, negatives, differences).mean()
 
-    def _reg(self, pairs: Pairs) -> Tensor:
-        """(|E_u| + |E_p| + |E_n|) / B; a row that comes k times counts k times, by its length and not by copies."""
-        users, items = torch.linalg.vector_norm(self.table.weight, dim=1).split(
-            [self.graph.n_users, self.graph.n_items]
-        )
-        of_negatives = rows_at(items[:, None], pairs.neg_items)[..., 0]  # [P, M]
+    def _reg(self, batch: Rows, hops: Hops, pairs: Pairs) -> Tensor:
+        """(|E_u| + |E_p| + |E_n|) / P of the P pairs of the whole batch, of which `pairs` are the rows' own; a row that
+        comes k times counts k times, by its length and not by copies."""
+        squares = widened(hops.both[:, 0]).square().sum(1)
+        users, items = squares.split([len(hops.users), len(hops.items)])
+        of_negatives = rows_at(items[:, None], hops.item_rows(pairs.neg_items))[..., 0]  # [P, M]
         if pairs.neg_count is not None:
             column = torch.arange(of_negatives.shape[1], device=of_negatives.device)
             of_negatives = of_negatives.masked_fill(column >= pairs.neg_count[:, None], 0.0)
-        total = self.table.weight.new_zeros(())
-        for lengths in (users.index_select(0, pairs.users), items.index_select(0, pairs.pos_items), of_negatives):
-            norm = torch.linalg.vector_norm(lengths)
-            total = total + (norm.square() / 2 if self.require_pow else norm)
-        return total / max(len(pairs.users), 1)
+        of_users = users.index_select(0, hops.user_rows(pairs.users))
+        of_clicked = items.index_select(0, hops.item_rows(pairs.pos_items))
+        sums = batch.total(torch.stack([part.sum() for part in (of_users, of_clicked, of_negatives)]))
+        least = torch.finfo(sums.dtype).tiny  # the root of 0 has no gradient
+        norms = sums / 2 if self.require_pow else sums.clamp(min=least).sqrt()
+        return norms.sum() / max(self.mode.n_pairs(batch.whole), 1)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from ans_fast.distributed import ALONE, Processes
 
 if TYPE_CHECKING:
     from ans_fast.data import ImpressionLists, Labelled, TopKSplit
@@ -41,6 +44,10 @@ class Rows:
     def own_of(self, values: Tensor) -> Tensor:
         """Of values [R, …] of the rows of the whole batch those of these rows."""
         return values if self.part is None else values[self.part.begin :][: len(self)]
+
+    def total(self, own: Tensor) -> Tensor:
+        """The sum of what each part of the batch gives, with gradients; all processes call. own: of these rows."""
+        return own if self.part is None else _Total.apply(own, self.part)
 
     @classmethod
     def of_split(cls, split: TopKSplit | ImpressionLists | Labelled) -> Rows:
@@ -81,11 +88,13 @@ class Rows:
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """The rows begin … end − 1 of a batch. None is a part too, for which its first row then stands at weight 0."""
+    """The rows begin … end − 1 of a batch. None is a part too, for which its first row then stands at weight 0.
+    group: the processes that have the batch's parts."""
 
     batch: Rows
     begin: int
     end: int
+    group: Processes = ALONE
 
     @property
     def weight(self) -> float:
@@ -96,6 +105,21 @@ class Part:
     def rows(self) -> Rows:
         """The rows, that know of their part."""
         return replace(self.batch[self.begin : max(self.end, self.begin + 1)], part=self)
+
+
+class _Total(torch.autograd.Function):
+    """A part's loss counts by its weight; what it gives to a sum that all losses look at alike counts in full."""
+
+    @staticmethod
+    def forward(ctx: Any, own: Tensor, part: Part) -> Tensor:
+        ctx.weight, total = part.weight, own * float(part.weight > 0)
+        part.group.sum_(total)()
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return grad / ctx.weight if ctx.weight else torch.zeros_like(grad), None
 
 
 @dataclass(frozen=True, eq=False)

@@ -66,7 +66,7 @@ class SharedStep(Step):
 
     def _drawn(self, batch: Rows, seeds: Sequence[Tensor]) -> Drawn:
         batch = self.model.draw(batch, seeds)
-        shares = [Part(batch, *bounds) for bounds in pairwise(self.group.bounds(len(batch)))]
+        shares = [Part(batch, *bounds, self.group) for bounds in pairwise(self.group.bounds(len(batch)))]
         rank, n_nodes = self.group.rank, self.model.graph.n_nodes
         seen = Seen([self._nodes_of(share.rows) for share in shares], n_nodes, rank) if self.tables else None
         return Drawn(shares[rank], seeds, seen)

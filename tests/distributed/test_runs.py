@@ -35,7 +35,7 @@ RUNS = {  # SGD where gradients cancel, so that Adam would divide rounding by ro
     "ANS, SSM": "--model_name ANS --n_layers 2 --loss_n SSM",
     "LightGCN, bf16": "--model_name LightGCN --precision bf16 --optimizer SGD --lr 1",
     "LightGCN, shared": "--model_name LightGCN --loss_n SL@K --slk_every 1 --n_shared 20 --logq 1 --temperature 0.2",
-    "ANS": "--model_name ANS --n_layers 2 --noise_scale 0.5",
+    "ANS": "--model_name ANS --n_layers 2 --noise_scale 0.5 --reg_weight 0.01",
     "ANS, shared": "--model_name ANS --n_layers 2 --noise_scale 0.5 --loss_n BSL --n_shared 20",
     "ANS, bf16": "--model_name ANS --n_layers 2 --precision bf16 --optimizer SGD --lr 1",
     "ANS over BPRMF": "--model_name BPRMF --negative_sampling ANS --num_neg 3",
@@ -43,7 +43,7 @@ RUNS = {  # SGD where gradients cancel, so that Adam would divide rounding by ro
     "lists, LightGCN": "--model_name LightGCN --model_mode Impression --main_metric NDCG@5",
     "lists, ANS": "--model_name ANS --model_mode Impression --main_metric NDCG@5 --loss_n softmaxCE",
     "labels, BPRMF": "--model_name BPRMF --model_mode CTR",
-    "labels, ANS": "--model_name ANS --model_mode CTR",
+    "labels, ANS": "--model_name ANS --model_mode CTR --reg_weight 0.01 --require_pow 1",
 }
 
 
