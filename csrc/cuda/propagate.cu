@@ -14,13 +14,12 @@ namespace {
 constexpr int kThreads = 128;
 constexpr int kInFlight = 4;  // neighbours' rows that a lane loads before it adds them
 
-// One layer: next[i] = scale[i] Σ_j scale[j] x[j] + add[i], and out[i] = factor · next[i]. Null pointers: not wanted. The
-// first layer reads the caller's rows, X = Outer<T>, the others X = Stored<T>.
-template <typename T, typename X>
+// One layer: next[i] = scale[i] Σ_j scale[j] x[j] + add[i], and out[i] = factor · next[i]. Null pointers: not wanted.
+template <typename T>
 struct Layer {
   GraphView graph;
   int64_t dim, chunk, n_chunks;
-  const X* x;
+  const Stored<T>* x;
   const Outer<T>* add;
   Outer<T>* out;
   Stored<T>* next;  // [n_nodes, dim]
@@ -34,14 +33,14 @@ __device__ __forceinline__ int64_t place_of(const int32_t* places, int64_t node)
   return places ? __ldg(places + node) : node;
 }
 
-template <typename T, typename X>
-__device__ __forceinline__ bool is_wanted(const Layer<T, X>& a, int64_t row) {
+template <typename T>
+__device__ __forceinline__ bool is_wanted(const Layer<T>& a, int64_t row) {
   return a.next || place_of(a.out_at, row) >= 0;
 }
 
 // The first row whose end is at `position` of the line or later.
-template <typename T, typename X>
-__device__ int64_t row_at(const Layer<T, X>& a, int64_t position) {
+template <typename T>
+__device__ int64_t row_at(const Layer<T>& a, int64_t position) {
   int64_t low = 0;
   for (int64_t high = a.graph.n_nodes; low < high;) {
     const int64_t middle = (low + high) / 2;
@@ -52,10 +51,9 @@ __device__ int64_t row_at(const Layer<T, X>& a, int64_t position) {
 }
 
 // total += Σ scale[j] x[j] over `kCount` neighbours; those that x has no row of are zeros.
-template <int kCount, bool kPlaced, typename R, typename T, typename X>
-__device__ __forceinline__ void add_neighbours(const Layer<T, X>& a, const X* x, int64_t edge, int lane, int dim,
+template <int kCount, bool kPlaced, typename R, typename T>
+__device__ __forceinline__ void add_neighbours(const Layer<T>& a, const Stored<T>* x, int64_t edge, int lane, int dim,
                                                float (&total)[kValues]) {
-  using Rows = typename R::template Of<X>;
   float scale[kCount], rows[kCount][kValues];
 #pragma unroll
   for (int k = 0; k < kCount; ++k) {
@@ -64,7 +62,7 @@ __device__ __forceinline__ void add_neighbours(const Layer<T, X>& a, const X* x,
     scale[k] = sound ? __ldg(a.graph.scale + node) : NAN;
     const int64_t source = kPlaced ? (sound ? __ldg(a.x_at + node) : -1) : (sound ? node : 0);
     if (!kPlaced || source >= 0) {
-      Rows::load(x + source * a.x_row, lane, dim, Rows::aligned(a.dim), rows[k]);
+      R::load(x + source * a.x_row, lane, dim, R::aligned(a.dim), rows[k]);
     } else {
 #pragma unroll
       for (int i = 0; i < kValues; ++i) rows[k][i] = 0.0f;
@@ -77,8 +75,8 @@ __device__ __forceinline__ void add_neighbours(const Layer<T, X>& a, const X* x,
   }
 }
 
-template <typename R, typename T, typename X>
-__device__ __forceinline__ void finish_row(const Layer<T, X>& a, int64_t row, int64_t column, int lane, int dim,
+template <typename R, typename T>
+__device__ __forceinline__ void finish_row(const Layer<T>& a, int64_t row, int64_t column, int lane, int dim,
                                            float (&total)[kValues]) {
   using Own = typename R::template Of<Outer<T>>;
   const float scale = __ldg(a.graph.scale + row);
@@ -95,8 +93,8 @@ __device__ __forceinline__ void finish_row(const Layer<T, X>& a, int64_t row, in
 }
 
 // One team a chunk; blockIdx.y picks a slab of 8 · kTeam columns. kPlaced: a.x_at is not null.
-template <bool kPlaced, typename T, typename X, typename R>
-__global__ void __launch_bounds__(kThreads, 6) chunk_kernel(const Layer<T, X> a) {
+template <bool kPlaced, typename T, typename R>
+__global__ void __launch_bounds__(kThreads, 6) chunk_kernel(const Layer<T> a) {
   constexpr int kTeam = R::kTeamSize;
   using Share = typename R::Float;
   const int lane = static_cast<int>(threadIdx.x) % kTeam;
@@ -104,7 +102,7 @@ __global__ void __launch_bounds__(kThreads, 6) chunk_kernel(const Layer<T, X> a)
   if (c >= a.n_chunks) return;
   const int64_t column = blockIdx.y * static_cast<int64_t>(kTeam * kValues);
   const int dim = static_cast<int>(a.dim - column < kTeam * kValues ? a.dim - column : kTeam * kValues);
-  const X* x = a.x + column;
+  const Stored<T>* x = a.x + column;
   float* tail = a.partials + c * a.dim + column;
   float* head = tail + a.n_chunks * a.dim;
 
@@ -139,8 +137,8 @@ __global__ void __launch_bounds__(kThreads, 6) chunk_kernel(const Layer<T, X> a)
 }
 
 // Adds up the rows that cross chunks. One team a row.
-template <typename T, typename X, typename R>
-__global__ void __launch_bounds__(kThreads, 6) shared_row_kernel(const Layer<T, X> a) {
+template <typename T, typename R>
+__global__ void __launch_bounds__(kThreads, 6) shared_row_kernel(const Layer<T> a) {
   constexpr int kTeam = R::kTeamSize;
   using Share = typename R::Float;
   const int lane = static_cast<int>(threadIdx.x) % kTeam;
@@ -181,6 +179,25 @@ __global__ void __launch_bounds__(kThreads) first_hop_kernel(const PropagateArgs
   Own::store(a.out + target * a.out_row + column, lane, dim, Own::aligned(a.dim), row);
 }
 
+// What the first layer reads: a neighbour's row is read many times, and one of the caller's is twice as long.
+template <typename T>
+__global__ void __launch_bounds__(kThreads) store_kernel(const Outer<T>* x, int64_t size, Stored<T>* stored) {
+  for (int64_t i = thread_of_grid(); i < size; i += threads_of_grid()) stored[i] = from_float<Stored<T>>(x[i]);
+}
+
+template <typename T>
+const Stored<T>* stored_rows(const PropagateArgs<T>& args, const Stream& stream) {
+  if constexpr (std::is_same_v<Outer<T>, Stored<T>>) {
+    return args.x;
+  } else {  // such rows of a caller lie side by side
+    const int64_t size = (args.from ? args.n_from : args.graph.n_nodes) * args.dim;
+    Stored<T>* stored = take<Stored<T>>(stream.memory, size);
+    const unsigned blocks = grid_for(size, kThreads, 16);
+    if (size > 0) ANS_LAUNCH(store_kernel<T>, dim3(blocks), dim3(kThreads), 0, stream.stream, args.x, size, stored);
+    return stored;
+  }
+}
+
 // Calls function(row, blocks): `blocks` says how many of a kernel's blocks have a team for each of n, and for each slab of
 // 256 columns into which longer rows are cut, all full or not all.
 template <typename T, typename Function>
@@ -193,16 +210,16 @@ void with_teams(int64_t dim, Function function) {
   });
 }
 
-template <typename T, typename X>
-void run_layer(const Layer<T, X>& layer, cudaStream_t stream) {
+template <typename T>
+void run_layer(const Layer<T>& layer, cudaStream_t stream) {
   with_teams<T>(layer.dim, [&](auto row, auto blocks) {
     using R = decltype(row);
     if (layer.x_at) {
-      ANS_LAUNCH((chunk_kernel<true, T, X, R>), blocks(layer.n_chunks), dim3(kThreads), 0, stream, layer);
+      ANS_LAUNCH((chunk_kernel<true, T, R>), blocks(layer.n_chunks), dim3(kThreads), 0, stream, layer);
     } else {
-      ANS_LAUNCH((chunk_kernel<false, T, X, R>), blocks(layer.n_chunks), dim3(kThreads), 0, stream, layer);
+      ANS_LAUNCH((chunk_kernel<false, T, R>), blocks(layer.n_chunks), dim3(kThreads), 0, stream, layer);
     }
-    ANS_LAUNCH((shared_row_kernel<T, X, R>), blocks(layer.graph.n_nodes), dim3(kThreads), 0, stream, layer);
+    ANS_LAUNCH((shared_row_kernel<T, R>), blocks(layer.graph.n_nodes), dim3(kThreads), 0, stream, layer);
   });
 }
 
@@ -231,34 +248,34 @@ void propagate(const PropagateArgs<T>& args, const Stream& stream) {
   const int64_t table_size = graph.n_nodes * args.dim;
   const int64_t n_tables = from_out || args.n_layers == 1 ? 0 : (args.n_layers == 2 ? 1 : 2);
   Stored<T>* tables = n_tables == 0 ? nullptr : take<Stored<T>>(stream.memory, n_tables * table_size);
-  const int64_t chunk = chunk_size(graph.n_nodes + graph.n_indices);
-  const int64_t n_chunks = blocks_for(graph.n_nodes + graph.n_indices, chunk);
-  float* partials = take<float>(stream.memory, 2 * n_chunks * args.dim);
-  const auto run = [&](int64_t k, auto* x, int64_t x_row, const int32_t* x_at) {
+  Layer<T> layer = {};
+  layer.graph = graph;
+  layer.dim = args.dim;
+  layer.chunk = chunk_size(graph.n_nodes + graph.n_indices);
+  layer.n_chunks = (graph.n_nodes + graph.n_indices + layer.chunk - 1) / layer.chunk;
+  layer.partials = take<float>(stream.memory, 2 * layer.n_chunks * args.dim);
+  layer.x = stored_rows(args, stream);
+  layer.x_row = args.x_row;
+  layer.x_at = layer.add_at = args.from;
+  layer.add_row = args.add_row;
+  layer.out_row = args.out_row;
+  layer.out_at = args.to;
+  for (int64_t k = 1; k <= args.n_layers; ++k) {
     const bool last = k == args.n_layers;
-    Layer<T, std::remove_const_t<std::remove_pointer_t<decltype(x)>>> layer = {};
-    layer.graph = graph;
-    layer.dim = args.dim;
-    layer.chunk = chunk;
-    layer.n_chunks = n_chunks;
-    layer.partials = partials;
-    layer.x = x;
-    layer.x_row = x_row;
-    layer.x_at = x_at;
     layer.add = args.add ? args.add + k * args.add_hop : nullptr;
-    layer.add_row = args.add_row;
-    layer.add_at = args.from;
     layer.out = last || hops_wanted ? args.out + k * args.out_hop : nullptr;
-    layer.out_row = args.out_row;
-    layer.out_at = args.to;
     layer.next = last || from_out ? nullptr : tables + (k - 1) % 2 * table_size;
     layer.factor = last && !hops_wanted ? args.factor : 1.0f;
     run_layer(layer, stream.stream);
-  };
-  run(1, args.x, args.x_row, args.from);
-  for (int64_t k = 2; k <= args.n_layers; ++k) {
-    if (from_out) run(k, args.out + (k - 1) * args.out_hop, args.out_row, nullptr);
-    else run(k, tables + k % 2 * table_size, args.dim, nullptr);
+    layer.x = layer.next;
+    layer.x_row = args.dim;
+    if constexpr (std::is_same_v<Outer<T>, Stored<T>>) {
+      if (from_out) {
+        layer.x = layer.out;
+        layer.x_row = args.out_row;
+      }
+    }
+    layer.x_at = nullptr;
   }
 }
 
