@@ -48,7 +48,6 @@ class Recommender(Options, nn.Module):
         collapse_levers: what to lower when the embeddings collapse, the first one first.
         captures: whether a step can be recorded on a GPU and replayed: its loss never looks at a value there, and what
             it computes follows from a batch's shapes alone.
-        unshared: what makes its loss another one than the mean of those of parts of the batch; "": nothing does.
     """
 
     name: ClassVar[str]
@@ -59,7 +58,6 @@ class Recommender(Options, nn.Module):
     collapse_levers: ClassVar[tuple[str, ...]] = ("l2", "lr")
     learns: ClassVar[bool] = True  # whether there is anything to train
     captures: bool = False
-    unshared: str = ""
 
     num_neg = Option(draws, 1, "negatives drawn for each clicked item")
     first_item = Option(natural, 0)

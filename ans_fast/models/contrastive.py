@@ -70,10 +70,6 @@ class Contrastive(DotProduct):
         if self.n_shared and self.loss_n not in SOFTMAX_LOSSES:
             raise UserError(f"n_shared needs a loss_n of {', '.join(SOFTMAX_LOSSES)}, got {self.loss_n}")
 
-    @property
-    def unshared(self) -> str:
-        return "loss_n DirectAU compares the vectors of whole batches" if self.loss_n == "DirectAU" else ""
-
     def negative_items(self, batch: Rows) -> Tensor:
         """The items int64 [n] that a softmax tells the batch's clicks from, also those of other parts of a batch."""
         return batch.context[SHARED][0] if self.n_shared else batch.whole.items

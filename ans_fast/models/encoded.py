@@ -114,7 +114,10 @@ class Encoded(Contrastive):
 
     @classmethod
     def by_columns(cls, **options: Any) -> bool:
-        return options.get("loss_n") not in ("SL@K", "DirectAU")  # one looks at all scores, the other at whole batches
+        return options.get("loss_n") not in (
+            "SL@K",
+            "DirectAU",
+        )  # one looks at all scores, the other at all users of a batch
 
     @property
     def columns(self) -> Columns | None:
@@ -188,12 +191,15 @@ class Encoded(Contrastive):
 
     def _vector_loss(self, batch: Rows) -> tuple[Tensor, dict[str, Tensor]]:
         clicked = [batch.items] if self.n_shared else []  # otherwise they are among the negatives
-        parts = [batch.users, *(ids + self.graph.n_users for ids in (*clicked, self.negative_items(batch)))]
+        users = batch.whole.users if self.loss_n == "DirectAU" else batch.users
+        parts = [users, *(ids + self.graph.n_users for ids in (*clicked, self.negative_items(batch)))]
         rows = F.normalize(self._means_of(torch.cat(parts)), dim=1)
         users, *items, negatives = rows.split([len(part) for part in parts])
         items = items[0] if items else batch.own_of(negatives)
         if self.loss_n == "DirectAU":
-            alignment, uniformity = alignment_and_uniformity(users, items, self.uniformity)
+            alignment, uniformity = alignment_and_uniformity(
+                users, negatives, self.uniformity, batch.own_of, batch.total
+            )
             return alignment + uniformity, {"alignment": alignment, "uniformity": uniformity}
         each = self.softmax_losses(batch, users, items, negatives)
         if self.thresholds is not None:

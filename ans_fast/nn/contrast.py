@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -10,6 +11,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ans_fast import ops
+
+Map = Callable[[Tensor], Tensor]
+
+
+def _itself(tensor: Tensor) -> Tensor:
+    return tensor
 
 
 class Negatives(NamedTuple):
@@ -60,21 +67,27 @@ def top_k_weights(cosines: Tensor, thresholds: Tensor, temperature: float) -> Te
     return ((cosines - thresholds) / temperature).sigmoid()
 
 
-def alignment_and_uniformity(users: Tensor, items: Tensor, gamma: float) -> tuple[Tensor, Tensor]:
+def alignment_and_uniformity(
+    users: Tensor, items: Tensor, gamma: float, own_of: Map = _itself, total: Map = _itself
+) -> tuple[Tensor, Tensor]:
     """DirectAU's mean |u − i|², and gamma times the mean of both sides' uniformity.
 
-    "Towards Representation Alignment and Uniformity in Collaborative Filtering" (Wang et al., KDD 2022). users, items:
-    [B, K].
+    "Towards Representation Alignment and Uniformity in Collaborative Filtering" (Wang et al., KDD 2022).
+
+    Args:
+        users, items: [B, K].
+        own_of: gives of B rows those whose part of the losses is wanted. total: the sum over all parts of what is given
+            of one, with gradients. By default the part is the whole.
     """
-    alignment = (users - items).square().sum(1).mean()
-    return alignment, gamma * (uniformity(users) + uniformity(items)) / 2
+    alignment = (own_of(users) - own_of(items)).square().sum(1).mean()
+    return alignment, gamma * (uniformity(users, own_of, total) + uniformity(items, own_of, total)) / 2
 
 
-def uniformity(rows: Tensor) -> Tensor:
+def uniformity(rows: Tensor, own_of: Map = _itself, total: Map = _itself) -> Tensor:
     """log of the mean of e^(−2 |x − y|²) over the pairs of rows [B, K]; 0 where there is no pair."""
     n_rows = len(rows)
     if n_rows < 2:
         return rows.new_zeros(())
     each = torch.arange(n_rows, device=rows.device)
-    sums = Negatives(rows, each).log_sums(rows, each, 1 / 4)  # |x − y|² is 2 − 2 x·y
-    return sums.logsumexp(0) - 4 - math.log(n_rows * (n_rows - 1))
+    sums = Negatives(rows, each).log_sums(own_of(rows), own_of(each), 1 / 4)  # |x − y|² is 2 − 2 x·y
+    return total(sums.exp().sum()).log() - 4 - math.log(n_rows * (n_rows - 1))

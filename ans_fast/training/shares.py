@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from ans_fast.distributed import Processes
-from ans_fast.errors import UserError
 from ans_fast.nn.columns import Seen
 from ans_fast.nn.held_state import held_tables
 from ans_fast.ops._seed import draw_seeds
@@ -45,8 +44,6 @@ class SharedStep(Step):
 
     def __init__(self, model: Recommender, optimizer: Optimizer, group: Processes):
         super().__init__(model, optimizer)
-        if model.unshared:
-            raise UserError(f"{model.unshared}, which processes cannot share: start it without torchrun")
         self.group = group
         self.tables = held_tables(model)
         held = {table.weight for table in self.tables}

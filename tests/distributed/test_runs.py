@@ -32,6 +32,7 @@ RUNS = {  # SGD where gradients cancel, so that Adam would divide rounding by ro
     "LightGCN, SSM": "--model_name LightGCN --loss_n SSM --logq 1 --test_all 1",
     "BPRMF, BSL": "--model_name BPRMF --loss_n BSL --n_shared 30 --negative_sampling popularity",
     "LightGCN, SL@K": "--model_name LightGCN --loss_n SL@K --slk_every 1 --slk_k 5",
+    "BPRMF, DirectAU": "--model_name BPRMF --loss_n DirectAU --uniformity 0.5",
     "ANS, SSM": "--model_name ANS --n_layers 2 --loss_n SSM",
     "LightGCN, bf16": "--model_name LightGCN --precision bf16 --optimizer SGD --lr 1",
     "LightGCN, shared": "--model_name LightGCN --loss_n SL@K --slk_every 1 --n_shared 20 --logq 1 --temperature 0.2",

@@ -91,10 +91,6 @@ def test_a_batch_shares_what_is_drawn_for_it(graph):
     # a share of the batch has the same negatives, and the losses of shares add up
     parts = [model.loss(Part(drawn, at, at + 1).rows, (seed,))[0] for at in (0, 1)]
     torch.testing.assert_close((parts[0] + parts[1]) / 2, loss)
-    assert (models.LightGCN(graph, loss_n="DirectAU").unshared, model.unshared) == (
-        "loss_n DirectAU compares the vectors of whole batches",
-        "",
-    )
 
 
 def test_top_k_weighs_clicks_by_whether_they_are_among_the_best(graph):
