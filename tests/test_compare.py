@@ -325,6 +325,10 @@ def test_table_marks_each_best():
     tested = replace(lines[0], differences={"HR@5": better, "LOG_LOSS": alike})
     row = table.markdown([tested], ["HR@5", "LOG_LOSS"]).splitlines()[2]
     assert "| **0.2000 ± 0.1414** ▲ (p 0.003) | **0.5000** (p 0.5) |" in row
+    tested = replace(lines[0], differences={"HR@5": Difference(-0.1, 1e-9)})
+    assert "| **0.5000** | 1.00 |" in table.markdown([tested], ["HR@5", "LOG_LOSS"])
+    assert "± 0.1414** ▼ (p < 0.0001) |" in table.markdown([tested], ["HR@5", "LOG_LOSS"])
+    tested = replace(lines[0], differences={"HR@5": better})
     row = next(csv.DictReader(table.comma_separated([tested, lines[1]], ["HR@5"]).splitlines()))
     assert float(row["HR@5 p"]) == 0.003
     png = table.chart([tested, *lines[1:]], ["HR@5"])

@@ -14,7 +14,7 @@ from ans_fast.compare.significance import Difference
 from ans_fast.metrics import larger_is_better
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe and Ito's
-LEAST_P = 1e-16  # of what is shown
+LEAST_P = 0.0001  # that is shown as it is
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,8 @@ def _cell(line: Line, name: str, best: float | None) -> str:
     text = f"**{text}**" if mean == best else text
     if difference is None:
         return text
-    return " ".join(filter(None, [text, difference.mark, f"(p {max(difference.p, LEAST_P):.2g})"]))
+    shown = f"{difference.p:.2g}" if difference.p >= LEAST_P else f"< {LEAST_P:g}"
+    return " ".join(filter(None, [text, difference.mark, f"(p {shown})"]))
 
 
 def comma_separated(lines: Sequence[Line], metrics: Sequence[str]) -> str:
