@@ -93,8 +93,11 @@ inline RowSums<Sum<T>> forward_row(const Rows<T>& rows, const T* w, const Sum<T>
     if constexpr (std::is_same_v<V, Sum<T>>) add(rest, sums);
     else add(packs, sums);
   });
-  add(rest, RowSums<Sum<T>>{sum(packs.score), sum(packs.contrast), sum(packs.distance), sum(packs.orthogonality),
-                            sum(packs.margin), sum(packs.noise), sum(packs.noise_square)});
+  const Pack<Sum<T>> all[8] = {packs.score,  packs.contrast, packs.distance,     packs.orthogonality,
+                               packs.margin, packs.noise,    packs.noise_square, Pack<Sum<T>>()};
+  Sum<T> sums[8];
+  sum_each(all, sums);
+  add(rest, RowSums<Sum<T>>{sums[0], sums[1], sums[2], sums[3], sums[4], sums[5], sums[6]});
   return rest;
 }
 

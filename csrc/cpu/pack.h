@@ -120,6 +120,38 @@ ANS_PACKED T sum(Pack<T> x) {
   else return sum<T, half / 2>(add_other_half<T, half>(x, std::make_integer_sequence<int, Pack<T>::size>()));
 }
 
+// Lanes without `half` of a and with it of b, each added to the lane that differs in it.
+template <typename T, int half, int... lane>
+ANS_PACKED Pack<T> merge(Pack<T> a, Pack<T> b, std::integer_sequence<int, lane...>) {
+  using Mask = typename Pack<T>::Mask;
+  constexpr int size = Pack<T>::size;
+  return Pack<T>(shuffle<Mask, (lane & half ? size + lane : lane)...>(a.lanes, b.lanes) +
+                 shuffle<Mask, (lane & half ? size + (lane ^ half) : lane ^ half)...>(a.lanes, b.lanes));
+}
+
+// The sums of several, to the bits of sum(): registers are merged where half of their lanes would say the same. Of what
+// x[i] has merged, `step` each, the sums go to sums[i · step] and on.
+template <typename T, int Count, int half = Pack<T>::size / 2>
+ANS_PACKED void sum_each(const Pack<T> (&x)[Count], T* sums, int step = 1) {
+  constexpr auto lanes = std::make_integer_sequence<int, Pack<T>::size>();
+  if constexpr (half == 0) {
+    for (int i = 0; i < Count; ++i) {
+      for (int j = 0; j < step; ++j) {
+        int lane = 0;  // the first merge is by the highest bit of lanes, and the lowest of j
+        for (int bit = 1, place = Pack<T>::size / 2; bit < step; bit *= 2, place /= 2) lane += j & bit ? place : 0;
+        sums[i * step + j] = x[i].lanes[lane];
+      }
+    }
+  } else if constexpr (Count == 1) {
+    const Pack<T> folded[1] = {add_other_half<T, half>(x[0], lanes)};
+    sum_each<T, 1, half / 2>(folded, sums, step);
+  } else {
+    Pack<T> merged[Count / 2];
+    for (int i = 0; i < Count / 2; ++i) merged[i] = merge<T, half>(x[2 * i], x[2 * i + 1], lanes);
+    sum_each<T, Count / 2, half / 2>(merged, sums, 2 * step);
+  }
+}
+
 // V is T or Pack<T>.
 template <typename V, typename T>
 ANS_PACKED V load(const T* from) {
