@@ -6,30 +6,23 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from ans_fast.errors import UserError
 from ans_fast.flag_types import draws, natural
-from ans_fast.models import storage
 from ans_fast.models.clicks import Clicks, opened
-from ans_fast.models.evaluation import evaluate, evaluation
-from ans_fast.models.export import export
 from ans_fast.models.modes import MODES
-from ans_fast.models.new_users import recommend_new
-from ans_fast.models.ranking import predict, recommend, spread
-from ans_fast.models.vectors import embeddings, similar_items, similar_users
+from ans_fast.models.uses import Uses
 from ans_fast.nn.node_table import name_tables
 from ans_fast.options import Option, Options
 from ans_fast.sampling.uniform import Uniform
 from ans_fast.training.batches import Query, Rows
-from ans_fast.training.loop import fit
 
 if TYPE_CHECKING:
     from ans_fast.data import Dataset, Events
 
 
-class Recommender(Options, nn.Module):
+class Recommender(Options, Uses, nn.Module):
     """A model of who likes what.
 
     A new model gives `name`, its options, `__init__`, which hands these on, `forward`, `precompute` and `score`; its
@@ -125,20 +118,6 @@ class Recommender(Options, nn.Module):
         """
         raise NotImplementedError
 
-    def vectors(self) -> tuple[Tensor, Tensor]:
-        """The vectors of users [n_users, K] and items [n_items, K] whose products are the scores, without gradients.
-        Raises UserError where scores are anything else."""
-        raise UserError(f"{self.name} has no vectors of users and items whose products are its scores")
-
-    def item_hops(self) -> Tensor:
-        """The hops [n_items, H, D] of the items, of which `recommend_new` makes those of new users. Raises UserError
-        where a model's users are made of anything else."""
-        raise UserError(f"{self.name} has no vectors for users that training did not see")
-
-    def pooled(self, hops: Tensor) -> Tensor:
-        """The vectors [R, K] that rank, of hops [R, H, D]: for models that have `item_hops`."""
-        raise NotImplementedError
-
     @property
     def seed_count(self) -> int:
         """How many seeds a loss takes: one, by which negatives are drawn, unless rows are labelled."""
@@ -171,21 +150,3 @@ class Recommender(Options, nn.Module):
     def decays(self, parameter_name: str) -> bool:
         """Whether weight decay applies to a parameter."""
         return "bias" not in parameter_name
-
-    @property
-    def device(self) -> torch.device:
-        """Where the model lies."""
-        return self.graph.device
-
-    def to_device(self, device: torch.device | str) -> Recommender:
-        """Moves parameters and graph; returns self."""
-        self.graph = self.graph.to(device)
-        return self.to(device)
-
-    # --- what their rooms define: a model is the first argument of each ---
-
-    fit, evaluate, evaluation, spread = fit, evaluate, evaluation, spread
-    recommend, recommend_new, predict = recommend, recommend_new, predict
-    embeddings, similar_items, similar_users, export = embeddings, similar_items, similar_users, export
-    save, content, load_weights = storage.save, storage.content, storage.load_weights
-    load = classmethod(storage.load_as)
