@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from ans_fast import ops
 from ans_fast.errors import UserError
-from ans_fast.flag_types import Choice, non_negative, switch
+from ans_fast.flag_types import Choice, non_negative
+from ans_fast.models.batch_norms import BatchNorms
 from ans_fast.models.clicks import Clicks
 from ans_fast.models.contrastive import Contrastive
 from ans_fast.models.modes import Pairs
@@ -21,18 +22,16 @@ from ans_fast.nn.encoders import ENCODERS
 from ans_fast.nn.gather import projected, rows_at, widened
 from ans_fast.nn.hops import Hops, hops_of
 from ans_fast.nn.node_table import NodeTable
-from ans_fast.options import Option, Options
+from ans_fast.options import Option
 from ans_fast.training.batches import Rows
 
 
-class LossOptions(Options):
+class LossOptions(BatchNorms):
     """What ANS's loss is told, also where it is a choice of --negative_sampling."""
 
     gamma = Option(non_negative, 0.01, "weight of ANS's sns, distance and orthogonality")
     eps = Option(non_negative, 0.1, "weight of the gain by ANS's noise when a negative is selected", names_runs=True)
     noise_scale = Option(non_negative, 0.1, "length of ANS's noise at a margin of 1", names_runs=True)
-    reg_weight = Option(non_negative, 0.0, "weight of the batch's embedding norms in ANS")
-    require_pow = Option(switch, 0, "1: squared and halved norms in that term", names_runs=True)
     predict_with = Option(
         Choice(("hops", "ego")),
         "hops",
@@ -75,8 +74,7 @@ class ANS(LossOptions, Contrastive):
         gamma: weight of the three auxiliary terms. Large values pull all vectors to zero.
         eps: weight, in the selection, of what the noise adds to a score.
         noise_scale: length of the noise where the margin is 1.
-        reg_weight: weight of reg, the norms of the batch's embeddings over the batch size.
-        require_pow: square these norms, and halve.
+        reg_weight, require_pow: weight of reg, and whether it is of squares, see BatchNorms.
         predict_with: "hops" scores as training does; "ego" uses the unpropagated embeddings, as the paper's published
             code does when it ranks all items.
         options: see Contrastive.
@@ -218,8 +216,7 @@ class ANS(LossOptions, Contrastive):
         return self.softmax_losses(batch, users, clicked, negatives, differences).mean()
 
     def _reg(self, batch: Rows, hops: Hops, pairs: Pairs) -> Tensor:
-        """(|E_u| + |E_p| + |E_n|) / P of the P pairs of the whole batch, of which `pairs` are the rows' own; a row that
-        comes k times counts k times, by its length and not by copies."""
+        """reg over the pairs of the rows at hand, by their lengths and not by copies of their embeddings."""
         squares = widened(hops.both[:, 0]).square().sum(1)
         users, items = squares.split([len(hops.users), len(hops.items)])
         of_negatives = rows_at(items[:, None], hops.item_rows(pairs.neg_items))[..., 0]  # [P, M]
@@ -228,7 +225,4 @@ class ANS(LossOptions, Contrastive):
             of_negatives = of_negatives.masked_fill(column >= pairs.neg_count[:, None], 0.0)
         of_users = users.index_select(0, hops.user_rows(pairs.users))
         of_clicked = items.index_select(0, hops.item_rows(pairs.pos_items))
-        sums = batch.total(torch.stack([part.sum() for part in (of_users, of_clicked, of_negatives)]))
-        least = torch.finfo(sums.dtype).tiny  # the root of 0 has no gradient
-        norms = sums / 2 if self.require_pow else sums.clamp(min=least).sqrt()
-        return norms.sum() / max(self.mode.n_pairs(batch.whole), 1)
+        return self.reg(batch, (of_users, of_clicked, of_negatives), self.mode.n_pairs(batch.whole))

@@ -7,7 +7,6 @@ from typing import Any
 from ans_fast.models.clicks import Clicks
 from ans_fast.models.encoded import Encoded
 from ans_fast.nn.encoders import BPRMFEncoder
-from ans_fast.nn.node_table import NodeTable
 
 
 class BPRMF(Encoded):
@@ -20,8 +19,9 @@ class BPRMF(Encoded):
     name = "BPRMF"
     log_args = ("emb_size", "batch_size")
 
+    init_std = Encoded.init_std.but(default=0.01, help="standard deviation of the embeddings at the start")
+
     def __init__(self, graph: Clicks, **options: Any):
         super().__init__(graph, **options)
         self.encoder = BPRMFEncoder(0, self.emb_size, self.precision)
-        self.table = NodeTable(self.graph, self.emb_size, ("u_embeddings.weight", "i_embeddings.weight"))
-        self.table.normal(0.01)
+        self.table = self.drawn_table(("u_embeddings.weight", "i_embeddings.weight"))

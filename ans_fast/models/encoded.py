@@ -14,6 +14,7 @@ from ans_fast.errors import UserError
 from ans_fast.flag_types import Choice, draws, non_negative, positive_int
 from ans_fast.models import losses
 from ans_fast.models.ans import ANS
+from ans_fast.models.batch_norms import BatchNorms
 from ans_fast.models.clicks import Clicks
 from ans_fast.models.contrastive import TEMPERATURE, Contrastive
 from ans_fast.models.losses import VECTOR_LOSSES
@@ -39,7 +40,7 @@ SAMPLINGS = {  # choices, and the flags that they look at
 }
 
 
-class Encoded(Contrastive):
+class Encoded(BatchNorms, Contrastive):
     """A model with a choice of negatives in TopK mode, whose vectors are the mean of what an encoder makes of a table.
 
     A subclass gives the `table` and the `encoder`.
@@ -62,6 +63,9 @@ class Encoded(Contrastive):
     Args:
         graph: who clicked what. emb_size: D. negative_sampling: one of SAMPLINGS.
         n_candidates: M, looked at for each hard negative.
+        init_std: standard deviation of the embeddings at the start; None: uniform ones (`xavier_uniform_`).
+        reg_weight, require_pow: see BatchNorms; in TopK mode. Negatives are those of BPR over drawn ones, not the hard
+            ones of DNS, MixGCF and DENS, nor what vector losses compare.
         precision: of hops, "float32" or "bf16": weights, all sums and what ranks are float32.
         dens_gamma, dens_warmup: weight of the tasks of DENS; epochs until it is at its hardest.
         slk_k, slk_temperature, slk_every: K and the weights' temperature of SL@K; epochs between looks at all scores.
@@ -76,6 +80,12 @@ class Encoded(Contrastive):
 
     emb_size = EMB_SIZE
     precision = PRECISION
+    init_std = Option(
+        non_negative,
+        None,
+        "standard deviation of the embeddings at the start; default: drawn by Xavier's rule",
+        names_runs=True,
+    )
     negative_sampling = Option(Choice(tuple(SAMPLINGS)), "uniform", "how negatives are chosen in TopK mode")
     n_candidates = Option(draws, 32, "candidates of DNS, MixGCF and DENS for a negative")
     dens_gamma = Option(non_negative, 0.3, "weight of DENS's tasks for its gates")
@@ -94,6 +104,8 @@ class Encoded(Contrastive):
             raise UserError(
                 f"negative_sampling {sampling} needs {TOP_K.name} mode: in {self.mode.name} mode nothing is drawn"
             )
+        if self.reg_weight and self.mode is not TOP_K:
+            raise UserError(f"reg_weight needs {TOP_K.name} mode, got {self.reg_weight} in {self.mode.name} mode")
         drawn = ("uniform", "popularity") if self.n_shared else ("uniform",)
         if self.contrasts and sampling not in drawn:
             raise UserError(
@@ -108,16 +120,23 @@ class Encoded(Contrastive):
         elif sampling != "uniform":
             self.hard = {"DNS": DNS, "MixGCF": MixGCF}[sampling]()
 
+    def drawn_table(self, names: tuple[str, str]) -> NodeTable:
+        """The node table as it is at the start; names: see NodeTable."""
+        table = NodeTable(self.graph, self.emb_size, names)
+        if self.init_std is None:
+            table.xavier_uniform()
+        else:
+            table.normal(self.init_std)
+        return table
+
     @property
     def captures(self) -> bool:
         return self.encoder.captures
 
     @classmethod
     def by_columns(cls, **options: Any) -> bool:
-        return options.get("loss_n") not in (
-            "SL@K",
-            "DirectAU",
-        )  # one looks at all scores, the other at all users of a batch
+        """Not where a loss looks at all scores (SL@K), at all users of a batch (DirectAU), or at whole embeddings."""
+        return options.get("loss_n") not in ("SL@K", "DirectAU") and not options.get("reg_weight")
 
     @property
     def columns(self) -> Columns | None:
@@ -175,6 +194,20 @@ class Encoded(Contrastive):
         return replace(batch, neg_items=candidates, context={**batch.context, **drawn})
 
     def loss(self, batch: Rows, seeds: Sequence[Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        loss, parts = self._ranking_loss(batch, seeds)
+        if not self.reg_weight:
+            return loss, parts
+        reg = self._reg(batch)
+        return loss + self.reg_weight * reg, {**(parts or {self.loss_n: loss}), "reg": reg}
+
+    def _reg(self, batch: Rows) -> Tensor:
+        nodes = [batch.users, batch.items + self.graph.n_users]
+        if batch.neg_items is not None and self.hard is None:
+            nodes.append(batch.neg_items.flatten() + self.graph.n_users)
+        squares = rows_at(self.table.weight, torch.cat(nodes)).square().sum(1)
+        return self.reg(batch, squares.split([len(part) for part in nodes]), len(batch.whole))
+
+    def _ranking_loss(self, batch: Rows, seeds: Sequence[Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         if self.contrasts:
             return self._vector_loss(batch)
         if self.hard is None:

@@ -8,7 +8,6 @@ from ans_fast.models.clicks import Clicks
 from ans_fast.models.encoded import Encoded
 from ans_fast.models.shared_options import N_LAYERS
 from ans_fast.nn.encoders import LightGCNEncoder
-from ans_fast.nn.node_table import NodeTable
 
 
 class LightGCN(Encoded):
@@ -29,5 +28,4 @@ class LightGCN(Encoded):
         super().__init__(graph, **options)
         self.encoder = LightGCNEncoder(self.n_layers, self.emb_size, self.precision)
         names = ("encoder.embedding_dict.user_emb", "encoder.embedding_dict.item_emb")
-        self.table = NodeTable(self.graph, self.emb_size, names)
-        self.table.xavier_uniform()
+        self.table = self.drawn_table(names)

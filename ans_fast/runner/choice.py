@@ -40,7 +40,7 @@ class ModelChoice:
         def of(model: type[Recommender]) -> tuple[str, ...]:
             own = (name for name, option in model.options().items() if option.names_runs and name in changed)
             loss = ("loss_n",) if flags.get("loss_n") in chain(*model.own_losses.values()) else ()
-            return (*model.log_args, *loss, *own)
+            return tuple(dict.fromkeys((*model.log_args, *loss, *own)))
 
         sampling = flags.get("negative_sampling", "uniform")
         if sampling == "uniform":

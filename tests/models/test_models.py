@@ -104,12 +104,34 @@ def test_initialisation():
     assert users.abs().max().item() == pytest.approx((6 / 964) ** 0.5, rel=0.01)
     assert items.abs().max().item() == pytest.approx((6 / 364) ** 0.5, rel=0.01)
     assert models.BPRMF(graph).table.weight.std().item() == pytest.approx(0.01, rel=0.02)
+    for model in (models.LightGCN, models.BPRMF):
+        assert model(graph, init_std=0.1).table.weight.std().item() == pytest.approx(0.1, rel=0.02)
 
 
 def test_lightgcn_means_hops(graph):
     model = models.LightGCN(graph, emb_size=8, n_layers=3)
     wanted = ops.propagate(model.table.weight, graph, 3).mean(1)
     assert torch.allclose(model.nodes(), wanted, atol=1e-7)
+
+
+def test_lightgcn_regularises_as_its_code(graph):
+    """mean of softplus(neg − pos) + decay · ½ (|E_u|² + |E_p|² + |E_n|²) / B over layer-0 rows, each as often as it
+    comes: bpr_loss of LightGCN-PyTorch's model.py, written out."""
+    torch.manual_seed(0)
+    model = models.LightGCN(graph, emb_size=8, reg_weight=0.3, require_pow=1, init_std=0.1)
+    users, items, negatives = torch.tensor([0, 3, 3]), torch.tensor([1, 2, 2]), torch.tensor([5, 5, 9])
+    loss, parts = model.loss(Rows(users, items, negatives[:, None]), [])
+    vectors, table = model.nodes(), model.table.weight
+    total = 0.0
+    for u, p, n in zip(users, items + 40, negatives + 40, strict=True):
+        difference = (vectors[u] * vectors[n]).sum() - (vectors[u] * vectors[p]).sum()
+        squares = sum(table[row].square().sum() for row in (u, p, n))
+        total += torch.log1p(difference.exp()) / 3 + 0.3 * 0.5 * squares / 3
+    assert loss.item() == pytest.approx(total.item(), rel=1e-5)
+    assert {*parts} == {"BPR", "reg"}
+    for mode in ("Impression", "CTR"):
+        with pytest.raises(UserError, match=f"reg_weight needs TopK mode, got 0.3 in {mode} mode"):
+            models.LightGCN(graph, mode=mode, reg_weight=0.3)
 
 
 def test_ans_scores_sum_over_hops(graph):

@@ -48,6 +48,7 @@ CASES = {  # whether steps can be captured, and the model's options
     **{f"ANS TopK bf16 {name}": (True, {"base_model": name, "precision": "bf16"}) for name in ("LightGCN", "BPRMF")},
     "ANS TopK SSM": (True, {"loss_n": "SSM"}),
     "ANS TopK BSL": (True, {"loss_n": "BSL", "n_shared": 7, "logq": 1}),
+    "LightGCN TopK reg": (True, {"reg_weight": 0.1, "require_pow": 1}),
     "ANS TopK reg": (True, {"reg_weight": 0.1, "require_pow": 1}),
     "ANS Impression": (False, {}),
     "ANS CTR": (False, {}),
