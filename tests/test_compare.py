@@ -27,6 +27,8 @@ from ans_fast.compare.significance import Difference, differences, holm
 from ans_fast.errors import UserError
 from ans_fast.models import MODULES
 from ans_fast.runner.row_metrics import FILE, write_row_metrics
+from ans_fast.tensor_files import load_tensors
+from tests import literal_metrics
 from tests.conftest import ROOT
 
 
@@ -101,6 +103,34 @@ def test_a_damaged_file_is_no_result(run, name, content):
     made = run("--train 0", finished=True)
     (made.folder / name).write_text(content)
     assert made.record() is None
+
+
+def test_protocol_measures_as_lightgcn(tmp_path):
+    """A run on adjacency lists: the table's figures from the run's weights, item by item, by LightGCN's definitions."""
+    rng = np.random.default_rng(0)
+    items = [rng.permutation(40) for _ in range(30)]
+    given = [[*own[:20]] for own in items], [[*own[20 : 20 + 1 + user % 5]] for user, own in enumerate(items)]
+    (tmp_path / "data/lists").mkdir(parents=True)
+    for name, lists in zip(("train", "test"), given, strict=True):
+        rows = (" ".join(map(str, [user, *own])) + "\n" for user, own in enumerate(lists) if user or name == "train")
+        (tmp_path / f"data/lists/{name}.txt").write_text("".join(rows))
+    flags = "--protocol lightgcn --models BPRMF --datasets lists --seeds 3 --epoch 3 --all=--lr=0.1"
+    assert main([*flags.split(), "--path", f"{tmp_path}/data", "--out", f"{tmp_path}/out"]) == 0
+    folder = tmp_path / "out/runs/lists@TopK/BPRMF/3"
+    weights = load_tensors(folder / "weights.pt")["weights"]
+    scores = weights["u_embeddings.weight"][1:] @ weights["i_embeddings.weight"][1:].T
+    users = [(row, {*train}, {*test}) for row, train, test in zip(scores.tolist(), *given, strict=True)]
+    del users[0]  # has nothing in test
+    (row,) = csv.DictReader((tmp_path / "out/table.csv").open())
+    for k in (20, 15):
+        wanted = literal_metrics.by_user(users, k)
+        for name in ("RECALL", "NDCG", "PRECISION", "HR"):
+            assert float(row[f"{name}@{k} mean"]) == pytest.approx(wanted[name], abs=1e-12)
+    flags = json.loads((folder / "log/results.json").read_text())["flags"]
+    assert (flags["main_metric"], flags["batch_size"], flags["reg_weight"]) == ("RECALL@20", 2048, 1e-4)
+    told = "lists, protocol lightgcn: all items ranked but the user's train clicks, each user once"
+    assert told in (tmp_path / "out/table.md").read_text()
+    assert sorted(path.name for path in (tmp_path / "data/lists").iterdir()) == ["test.txt", "train.txt"]
 
 
 def test_one_at_a_time_and_no_run_outlives_its_comparison(tmp_path, capsys):

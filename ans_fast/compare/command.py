@@ -15,6 +15,7 @@ from ans_fast.compare.earlier import Cell, earlier_records
 from ans_fast.compare.flags import PUBLISHED, base_name, flags_of_models
 from ans_fast.compare.grid import Run
 from ans_fast.compare.lock import locked
+from ans_fast.compare.protocols import PROTOCOLS
 from ans_fast.compare.significance import differences
 from ans_fast.errors import UserError
 from ans_fast.files import write_atomically
@@ -49,6 +50,13 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--datasets", type=NAMES, required=True, help="such as Grocery_and_Gourmet_Food,ML_1MCTR:Impression"
     )
+    made.add_argument(
+        "--protocol",
+        choices=PROTOCOLS,
+        help="lightgcn: data sets are LightGCN's train.txt and test.txt, as they are, and ranked as its code does; "
+        "--metrics, of which the first decides on dev, --epoch and --batch_size have its defaults, and so have the "
+        "flags of LightGCN and BPRMF",
+    )
     made.add_argument("--seeds", type=List(seed), default="0,1,2", help="one run each")
     made.add_argument("--path", type=path, default="data/", help="folder of the data sets")
     made.add_argument("--out", type=path, default="compare", help="folder of the runs and the table")
@@ -76,7 +84,11 @@ def main(argv: list[str] | None = None) -> int:
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """The flags. Raises UserError, which offers --all for a flag that is the runs'."""
-    args, unknown = parser().parse_known_args(argv)
+    made = parser()
+    args, unknown = made.parse_known_args(argv)
+    if args.protocol is not None:
+        made.set_defaults(**PROTOCOLS[args.protocol].defaults)
+        args, unknown = made.parse_known_args(argv)
     if not unknown:
         return args
     dataset, mode = _dataset_and_mode(args.datasets[0])
@@ -119,8 +131,13 @@ def compare(args: argparse.Namespace) -> int:
 
 def make_grid(args: argparse.Namespace) -> list[Run]:
     """All runs, data set by data set. Raises UserError."""
-    flags = flags_of_models(args.models, args.config, args.flags)
     shared = ["--path", str(args.path), "--epoch", str(args.epoch), "--batch_size", str(args.batch_size)]
+    published = PUBLISHED
+    if args.protocol is not None:
+        protocol = PROTOCOLS[args.protocol]
+        published = {**published, **protocol.published}
+        shared += [*protocol.runs, "--main_metric", args.metrics[0]]
+    flags = flags_of_models(args.models, args.config, args.flags, published)
     grid = []
     for dataset, mode in dict.fromkeys(map(_dataset_and_mode, args.datasets)):
         for model in flags:
@@ -167,6 +184,17 @@ def _values(record: dict[str, Any], metrics: list[str]) -> str:
     return ", ".join(f"{name} {found.get(name) or float('nan'):.4f}" for name in metrics)
 
 
+def _protocols_told(found: dict[Cell, list[dict[str, Any]]]) -> str:
+    """A paragraph for each protocol that results are by."""
+    told = {
+        (dataset, name)
+        for (dataset, _), records in found.items()
+        for record in records
+        if (name := record["flags"].get("protocol")) in PROTOCOLS
+    }
+    return "".join(f"\n{dataset}, protocol {name}: {PROTOCOLS[name].told}.\n" for dataset, name in sorted(told))
+
+
 def write_table(records: dict[Run, dict[str, Any] | None], args: argparse.Namespace) -> str:
     """Writes the table of the runs that have a record, and of those that other grids have left; the Markdown."""
     found: dict[Cell, list[dict[str, Any]]] = {}
@@ -177,7 +205,7 @@ def write_table(records: dict[Run, dict[str, Any] | None], args: argparse.Namesp
     found |= earlier_records(out, without=found)
     tested = differences(found, metrics, args.baseline) if args.baseline else {}
     lines = [table.Line.of_records(*key, of_line, metrics, tested.get(key, {})) for key, of_line in found.items()]
-    text = table.markdown(lines, metrics)
+    text = table.markdown(lines, metrics) + _protocols_told(found)
     if args.baseline:
         text += f"\n{NOTE.format(args.baseline)}\n"
     write_atomically(out / "table.md", text.encode())

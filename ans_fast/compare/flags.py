@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from argparse import ArgumentTypeError
+from collections.abc import Mapping
 from pathlib import Path
 
 from ans_fast.errors import UserError
@@ -24,15 +25,18 @@ PUBLISHED = {  # by ReChorus for Grocery_and_Gourmet_Food, emb_size 64
 }
 
 
-def flags_of_models(models: list[str], config: str, overrides: list[str]) -> dict[str, list[str]]:
+def flags_of_models(
+    models: list[str], config: str, overrides: list[str], published: Mapping[str, str] = PUBLISHED
+) -> dict[str, list[str]]:
     """Each model's flags. A model can stand for several lines of the table: `LightGCN`, `LightGCN+DNS`, where what
     follows the plus is a name of yours whose flags config or overrides give.
 
     Args:
         models: names. config: a TOML (Python 3.11 on) or JSON file of `"name" = "--flag value …"`, or "".
-        overrides: `name: --flag value …`, which replace what config and PUBLISHED say. Raises UserError.
+        overrides: `name: --flag value …`, which replace what config and `published` say.
+        published: what else holds. Raises UserError.
     """
-    chosen = dict(PUBLISHED)
+    chosen = dict(published)
     if config:
         chosen |= _read(Path(config))
     for text in overrides:

@@ -112,7 +112,8 @@ class Dataset:
     where a row's list was dropped from `train`. later_clicks are the same of dev and test. fingerprint is a digest of
     the files and options that the set was read from, "" where it was not read from files: two sets with one fingerprint
     are the same. repeated_clicks counts the later_clicks on an item that their user has among clicks,
-    repeated_negatives the rows of dev and test that hold an item twice in neg_items.
+    repeated_negatives the rows of dev and test that hold an item twice in neg_items. protocol names the rules by which
+    other files than ReChorus's were read, see `load`.
     """
 
     name: str
@@ -126,6 +127,7 @@ class Dataset:
     test: Split
     folder: Path
     sep: str = "\t"
+    protocol: str | None = None
     fingerprint: str = ""
     repeated_clicks: int = 0
     repeated_negatives: int = 0
@@ -138,7 +140,7 @@ class Dataset:
     @property
     def remarks(self) -> list[str]:
         """Facts of the rows that a reader of results should know, a line each."""
-        lines = []
+        lines = [] if self.protocol is None else [f"Split by protocol {self.protocol}: {self.description.split}"]
         if self.repeated_clicks:
             clicks = f"{self.repeated_clicks:,} of {len(self.later_clicks):,}"
             lines.append(f"{clicks} clicks of dev and test are on an item that their user clicked in train")
@@ -149,7 +151,11 @@ class Dataset:
 
     @cached_property
     def description(self) -> Description:
-        """The description in the set's folder, read on first use."""
+        """The description in the set's folder, read on first use, or that of its protocol."""
+        if self.protocol is not None:
+            from ans_fast.data.lightgcn import DESCRIPTION
+
+            return DESCRIPTION
         return read_description(self.folder)
 
     @cached_property

@@ -15,11 +15,12 @@ from ans_fast.data.dataset import SPLIT_TYPES, Dataset, ImpressionLists, Labelle
 from ans_fast.data.demo import NAME as DEMO
 from ans_fast.data.demo import write_demo
 from ans_fast.data.impressions import ListLimits
-from ans_fast.data.raw_files import check_name, fingerprint_of
+from ans_fast.data.raw_files import LIST_FILES, SPLIT_FILES, check_name, fingerprint_of
 from ans_fast.errors import UserError
 from ans_fast.files import restore_folder
 
 MODES = tuple(SPLIT_TYPES)
+PROTOCOLS = ("lightgcn",)
 _READERS = {  # imported when they are needed: pandas takes longer than a cache to read
     TopKSplit: "topk.read_topk",
     ImpressionLists: "labelled.read_impressions",
@@ -37,18 +38,24 @@ def load(
     train_max_neg_item: int = 20,
     test_max_pos_item: int = 20,
     test_max_neg_item: int = 20,
+    protocol: str | None = None,
     regenerate: bool = False,
 ) -> Dataset:
     """The data set in the folder {path}/{name}: train.csv, dev.csv, test.csv with the columns that `mode` needs.
 
     impression_key and the four limits matter in Impression mode alone: rows of one user with one value of the column
     impression_key are one list, of which at most so many clicked and other items are kept (`test_…` for dev too).
-    What was read of large files is kept in a cache keyed by their contents and these options; `regenerate` rebuilds it.
-    The set `demo` is generated where it is missing. Raises UserError with one line that names file, line or column.
+    protocol "lightgcn", in TopK mode alone, reads LightGCN's train.txt and test.txt instead (`lightgcn.read_lists`).
+    What was read of large CSV files is kept in a cache keyed by their contents and these options; `regenerate` rebuilds
+    it. The set `demo` is generated where it is missing. Raises UserError with one line that names file, line or column.
     """
     limits = ListLimits(train_max_pos_item, train_max_neg_item, test_max_pos_item, test_max_neg_item)
-    digest = fingerprint(path, name, mode, sep, impression_key, **asdict(limits))
+    digest = fingerprint(path, name, mode, sep, impression_key, protocol, **asdict(limits))
     folder = _find(Path(path), name)
+    if protocol is not None:
+        from ans_fast.data.lightgcn import read_lists
+
+        return replace(read_lists(name, folder), fingerprint=digest)
 
     def read() -> Dataset:
         module, _, reader = _READERS[SPLIT_TYPES[mode]].partition(".")
@@ -59,14 +66,26 @@ def load(
 
 
 def fingerprint(
-    path: str | Path, name: str, mode: str = "TopK", sep: str = "\t", impression_key: str = "time", **limits: int
+    path: str | Path,
+    name: str,
+    mode: str = "TopK",
+    sep: str = "\t",
+    impression_key: str = "time",
+    protocol: str | None = None,
+    **limits: int,
 ) -> str:
     """The fingerprint that `load` gives what it reads with these arguments; the tables are not read for it, so that it
     takes a moment. Raises UserError where the data set or a file is missing."""
     if mode not in MODES:
         raise UserError(f"mode must be one of {', '.join(MODES)}, got {mode!r}")
     options = {"impression_key": impression_key, **asdict(ListLimits(**limits))} if _has_lists(mode) else {}
-    return fingerprint_of(_find(Path(path), name), [mode, sep, options])
+    if protocol is None:
+        return fingerprint_of(_find(Path(path), name), SPLIT_FILES, [mode, sep, options])
+    if protocol not in PROTOCOLS or mode != TopKSplit.mode:
+        raise UserError(
+            f"protocol must be {' or '.join(PROTOCOLS)} in {TopKSplit.mode} mode, got {protocol!r} in {mode}"
+        )
+    return fingerprint_of(_find(Path(path), name), LIST_FILES, [mode, protocol])
 
 
 def _has_lists(mode: str) -> bool:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from ans_fast.errors import UserError, reason
 
 SPLIT_FILES = ("train.csv", "dev.csv", "test.csv")
+LIST_FILES = ("train.txt", "test.txt")  # of LightGCN
 META_FILE = "item_meta.csv"  # this one and the next ones may be missing
 DESCRIPTION_FILE = "description.json"
 ID_FILES = ("user2newid.json", "item2newid.json")
@@ -22,14 +24,14 @@ def read_bytes(path: Path) -> bytes:
     return data
 
 
-def fingerprint_of(folder: Path, options: list) -> str:
+def fingerprint_of(folder: Path, files: Sequence[str], options: list) -> str:
     """A digest, 32 hexadecimal digits, of all that shapes a data set: its files' contents and options (JSON types).
 
     Raises UserError where a file is missing, a directory or unreadable.
     """
     digest = hashlib.blake2b(json.dumps(options, sort_keys=True).encode(), digest_size=16)
     more = [name for name in (META_FILE, DESCRIPTION_FILE) if (folder / name).exists()]
-    for name in (*SPLIT_FILES, *more):
+    for name in (*files, *more):
         data = _contents(folder / name)
         digest.update(f"{name} {len(data)} ".encode())
         digest.update(data)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ans_fast.data.loading import PROTOCOLS
 from ans_fast.flag_types import Choice, List, Name, positive_int, text
 from ans_fast.metrics import CLICK, RANKING, Metric
 from ans_fast.models import modes
@@ -21,6 +22,16 @@ class ListData(Options):
     train_max_neg_item = Option(positive_int, 20, "other items of a train list to keep")
     test_max_pos_item = Option(positive_int, 20, "clicked items of a test list to keep")
     test_max_neg_item = Option(positive_int, 20, "other items of a test list to keep")
+
+
+class ListedClicks(Options):
+    """How clicks that come in another tool's files are read."""
+
+    protocol = Option(
+        Choice(PROTOCOLS),
+        None,
+        "lightgcn: LightGCN's train.txt and test.txt, as they are; a tenth of each user's train clicks, drawn, is dev",
+    )
 
 
 class ClickRanking(Options):
@@ -51,7 +62,9 @@ class RunMode:
 
     def data_flags(self) -> Mapping[str, Option[Any]]:
         """The flags that say how rows are read."""
-        return ListData.options() if self.rows.listed else {}
+        if self.rows.listed:
+            return ListData.options()
+        return {} if self.rows.labelled else ListedClicks.options()
 
     def metric_flags(self) -> dict[str, Option[Any]]:
         """The flags that say what is measured."""

@@ -36,6 +36,8 @@ class Names:
         """The source's ids where the set's description says so."""
         if not dataset.description.own_ids:
             return cls()
+        if dataset.protocol is not None:  # ids counted from 0, which is padding here
+            return cls(np.arange(-1, dataset.n_users - 1), np.arange(-1, dataset.n_items - 1))
         from ans_fast.data.ids import read_ids  # imports pandas, which a set in a cache does without
 
         names = cls(*read_ids(dataset.folder))

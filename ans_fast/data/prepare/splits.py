@@ -39,7 +39,7 @@ def split_rows(
         told = _LEAVE_ONE_OUT[times].format(seed=seed)
         lacks = "no user has three items, as leave-one-out needs for train, dev and test"
     elif how == "ratio":
-        frames = _by_ratio(drawn_order(rows, False, seed), dev, test)
+        frames = by_ratio(drawn_order(rows, False, seed), dev, test)
         told = f"by ratio: of each user's clicks {shares}, drawn with seed {seed}"
         lacks = f"no user has clicks enough for {shares}"
     else:
@@ -51,7 +51,7 @@ def split_rows(
     return frames, told
 
 
-def _by_ratio(rows: pd.DataFrame, dev: float, test: float) -> Frames:
+def by_ratio(rows: pd.DataFrame, dev: float, test: float) -> Frames:
     """Of each user's n rows the last floor(n · test) for test, the floor(n · dev) before them for dev."""
     groups = rows.groupby("user", sort=False)
     left, size = groups.cumcount(ascending=False), groups["item"].transform("size")
