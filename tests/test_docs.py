@@ -51,8 +51,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_table(work / "shop.csv", "customer;product;bought_at", clicks)
     for atomic in (work / "ml-100k", work / "dataset" / "ml-100k"):
         write_table(atomic / "ml-100k.inter", "user_id:token\titem_id:token\ttimestamp:float", clicks)
-    for split in ("train", "test"):
-        write_table(work / "gowalla" / f"{split}.txt", "", [[user, user % 5, 5 + user % 7] for user in range(20)], " ")
+    lists_of = {
+        "train": [[user, *((user + step) % 15 for step in range(12))] for user in range(20)],
+        "test": [[user, (user + 13) % 15] for user in range(20)],
+    }
+    for split in lists_of:
+        write_table(work / "gowalla" / f"{split}.txt", "", lists_of[split], " ")
+        write_table(tmp_path / "data" / "gowalla" / f"{split}.txt", "", lists_of[split], " ")
     monkeypatch.chdir(work)
     monkeypatch.setattr("sys.argv", ["test", "--epochs=1"])  # RecBole reads it
     monkeypatch.setattr(Run, "execute", execute_here)

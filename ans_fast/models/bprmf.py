@@ -19,9 +19,7 @@ class BPRMF(Encoded):
     name = "BPRMF"
     log_args = ("emb_size", "batch_size")
 
-    init_std = Encoded.init_std.but(default=0.01, help="standard deviation of the embeddings at the start")
-
     def __init__(self, graph: Clicks, **options: Any):
         super().__init__(graph, **options)
         self.encoder = BPRMFEncoder(0, self.emb_size, self.precision)
-        self.table = self.drawn_table(("u_embeddings.weight", "i_embeddings.weight"))
+        self.table = self.drawn_table(("u_embeddings.weight", "i_embeddings.weight"), std=0.01)

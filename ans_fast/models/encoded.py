@@ -63,7 +63,7 @@ class Encoded(BatchNorms, Contrastive):
     Args:
         graph: who clicked what. emb_size: D. negative_sampling: one of SAMPLINGS.
         n_candidates: M, looked at for each hard negative.
-        init_std: standard deviation of the embeddings at the start; None: uniform ones (`xavier_uniform_`).
+        init_std: standard deviation of the embeddings at the start; None: the model's own rule.
         reg_weight, require_pow: see BatchNorms; in TopK mode. Negatives are those of BPR over drawn ones, not the hard
             ones of DNS, MixGCF and DENS, nor what vector losses compare.
         precision: of hops, "float32" or "bf16": weights, all sums and what ranks are float32.
@@ -83,7 +83,7 @@ class Encoded(BatchNorms, Contrastive):
     init_std = Option(
         non_negative,
         None,
-        "standard deviation of the embeddings at the start; default: drawn by Xavier's rule",
+        "standard deviation of the embeddings at the start; default: 0.01 (BPRMF), Xavier's rule (LightGCN)",
         names_runs=True,
     )
     negative_sampling = Option(Choice(tuple(SAMPLINGS)), "uniform", "how negatives are chosen in TopK mode")
@@ -120,13 +120,14 @@ class Encoded(BatchNorms, Contrastive):
         elif sampling != "uniform":
             self.hard = {"DNS": DNS, "MixGCF": MixGCF}[sampling]()
 
-    def drawn_table(self, names: tuple[str, str]) -> NodeTable:
-        """The node table as it is at the start; names: see NodeTable."""
+    def drawn_table(self, names: tuple[str, str], std: float | None = None) -> NodeTable:
+        """The node table as it is at the start. names: see NodeTable; std: what holds without init_std."""
         table = NodeTable(self.graph, self.emb_size, names)
-        if self.init_std is None:
+        std = std if self.init_std is None else self.init_std
+        if std is None:
             table.xavier_uniform()
         else:
-            table.normal(self.init_std)
+            table.normal(std)
         return table
 
     @property

@@ -55,5 +55,5 @@ def test_attention_is_its_formula():
 
 
 def test_heads_must_divide():
-    with pytest.raises(UserError, match="n_heads must divide"):
+    with pytest.raises(UserError, match="n_heads of AutoCF must divide"):
         AutoCF(random_graph(5, 5, 9), emb_size=6, n_heads=4)
