@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
+import random
 from pathlib import Path
 
-from benchmarks import cases, distributed, profile_step, report
+from benchmarks import cases, distributed, profile_step, report, time_to_quality
 from tests.conftest import ROOT
 
 
@@ -40,3 +41,32 @@ def test_arithmetic_of_several_processes() -> None:
     assert distributed.exchanged(sizes, 4) == 2 * 3 / 4 * (rows / 4 + dense)
     assert distributed.table_bytes(sizes, 4) == 1000 * 2 * 4 * 7
     assert distributed.report() in (ROOT / "docs/distributed.md").read_text()
+
+
+def test_curves_go_on(tmp_path: Path) -> None:
+    lists = tmp_path / "lists"
+    lists.mkdir()
+    draw = random.Random(0)
+    for split, size in (("train", 11), ("test", 3)):
+        lines = (" ".join(map(str, [user, *draw.sample(range(50), size)])) for user in range(60))
+        (lists / f"{split}.txt").write_text("\n".join(lines) + "\n")
+    arguments = [
+        "--path",
+        str(lists),
+        "--runs",
+        "LightGCN, BSL",
+        "--work",
+        str(tmp_path / "work"),
+        "--out",
+        str(tmp_path),
+    ]
+    curves = []
+    for epochs in ("1", "3"):
+        assert time_to_quality.main([*arguments, "--epochs", epochs]) == 0
+        with (tmp_path / "time_to_quality.csv").open() as file:
+            curves.append(list(csv.DictReader(file)))
+    assert [row["epoch"] for row in curves[1]] == ["1", "2", "3"]
+    assert curves[1][0] == curves[0][0]
+    seconds = [float(row["seconds"]) for row in curves[1]]
+    assert 0 < seconds[0] < seconds[1] < seconds[2]
+    assert (tmp_path / "time_to_quality.png").stat().st_size > 0
