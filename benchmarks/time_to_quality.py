@@ -66,8 +66,9 @@ def _convert(source: Path, work: Path) -> None:
 
 def _train(name: str, epochs: int, work: Path) -> None:
     model = work / _folder(name) / "model.pt"
+    begun = int(any(model.parent.glob("model*.pt")))  # weights, or only a checkpoint
     flags = f"--dataset {SET} --batch_size 2048 --epoch {epochs} --test_epoch 1 --early_stop 0 --topk 20"
-    more = f"--metric RECALL,NDCG --main_metric RECALL@20 --save_final_results 0 --load {int(model.exists())}"
+    more = f"--metric RECALL,NDCG --main_metric RECALL@20 --save_final_results 0 --load {begun}"
     places = ("--path", str(work / "data"), "--log_file", str(model.with_name("log.txt")), "--model_path", str(model))
     _call("-m", "ans_fast.run", *RUNS[name].split(), *flags.split(), *more.split(), "--gpu", "", *places)
 

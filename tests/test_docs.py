@@ -174,7 +174,9 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int | None]] = {
     "python -m ans_fast.compare": lambda words: compare.main([*words, "--epoch", "1", "--seeds", "0"]),
     "python -m ans_fast.tune": run_tune,
     "python -m ans_fast.data": run_data,
-    "python -m benchmarks.report": lambda words: None,  # takes minutes: tests/test_benchmarks.py runs small ones
+    # these take minutes: tests/test_benchmarks.py runs small ones
+    "python -m benchmarks.report": lambda words: None,
+    "python -m benchmarks.time_to_quality": lambda words: None,
     "torchrun": run_torchrun,
     "srun": run_srun,
     "make": has_target,
