@@ -34,6 +34,7 @@ NEVER_RUN = {  # kinds, and why
     "{toctree}": "the table of contents, for Sphinx",
     "{eval-rst}": "which docstrings a page shows, for Sphinx",
     "{include}": "another file as a page, for Sphinx",
+    "{literalinclude}": "an example, which tests/test_examples.py runs",
 }
 
 
