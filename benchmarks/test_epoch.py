@@ -58,7 +58,7 @@ def _trainer(graph: BipartiteGraph, size: EpochSize) -> Callable[[Rows], float]:
     torch.manual_seed(0)
     model = ANS(graph, emb_size=size.D, n_layers=size.layers, num_neg=size.M, reg_weight=1e-4)
     step = Step(model, make_optimizer(model, "Adam", lr=1e-3, l2=0.0))
-    return lambda rows: train_epoch(step, rows, size.B)
+    return lambda rows: train_epoch(step, rows, size.B)["loss"]
 
 
 def _reference_loss(graph: BipartiteGraph, size: EpochSize, rows: Rows) -> float:
