@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ans_fast.data.checks import count_repeated_clicks, table_rows
-from ans_fast.data.dataset import Dataset, Events, TopKSplit
+from ans_fast.data.checks import table_rows
+from ans_fast.data.dataset import Dataset, TopKSplit
 from ans_fast.data.description import Description
 from ans_fast.data.prepare.adjacency import read_adjacency
 from ans_fast.data.prepare.rules import by_order, drawn_order, drop_repeats
 from ans_fast.data.prepare.splits import by_ratio
 from ans_fast.data.raw_files import LIST_FILES
+from ans_fast.data.topk import of_splits
 from ans_fast.errors import UserError
 
 NAME = "lightgcn"
@@ -43,21 +44,7 @@ def read_lists(name: str, folder: Path) -> Dataset:
         table_rows(f"{who}_id", [getattr(split, f"{who}s") for split in (train, dev, test)], folder)
         for who in ("user", "item")
     )
-    later_clicks = Events.concatenate(dev, test)
-    return Dataset(
-        name=name,
-        mode=TopKSplit.mode,
-        n_users=n_users,
-        n_items=n_items,
-        clicks=train,
-        later_clicks=later_clicks,
-        train=train,
-        dev=dev,
-        test=test,
-        folder=folder,
-        protocol=NAME,
-        repeated_clicks=count_repeated_clicks(train, later_clicks, n_items),
-    )
+    return of_splits(name, n_users, n_items, train, dev, test, folder=folder, protocol=NAME)
 
 
 def _split(frame: pd.DataFrame) -> TopKSplit:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,23 +22,28 @@ def read_topk(name: str, folder: Path, sep: str) -> Dataset:
     n_users, n_items = (
         table_rows(column, [table[column] for table in (train, *later)], folder) for column in ("user_id", "item_id")
     )
-    split = _split(train, n_items)
-    dev, test = (_split(table, n_items) for table in later)
+    splits = (_split(table, n_items) for table in (train, *later))
+    return of_splits(name, n_users, n_items, *splits, folder=folder, sep=sep)
+
+
+def of_splits(
+    name: str, n_users: int, n_items: int, train: TopKSplit, dev: TopKSplit, test: TopKSplit, **more: Any
+) -> Dataset:
+    """The data set of these rows; more: further fields of Dataset."""
     later_clicks = Events.concatenate(dev, test)
     return Dataset(
         name=name,
         mode=TopKSplit.mode,
         n_users=n_users,
         n_items=n_items,
-        clicks=split,
+        clicks=train,
         later_clicks=later_clicks,
-        train=split,
+        train=train,
         dev=dev,
         test=test,
-        folder=folder,
-        sep=sep,
-        repeated_clicks=count_repeated_clicks(split, later_clicks, n_items),
+        repeated_clicks=count_repeated_clicks(train, later_clicks, n_items),
         repeated_negatives=count_repeated_negatives(dev, test),
+        **more,
     )
 
 
