@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ans_fast import ops
 from ans_fast.errors import UserError
-from ans_fast.flag_types import Choice, non_negative
+from ans_fast.flag_types import Choice, non_negative, switch
 from ans_fast.models.batch_norms import BatchNorms
 from ans_fast.models.clicks import Clicks
 from ans_fast.models.contrastive import Contrastive
@@ -32,6 +32,12 @@ class LossOptions(BatchNorms):
     gamma = Option(non_negative, 0.01, "weight of ANS's sns, distance and orthogonality")
     eps = Option(non_negative, 0.1, "weight of the gain by ANS's noise when a negative is selected", names_runs=True)
     noise_scale = Option(non_negative, 0.1, "length of ANS's noise at a margin of 1", names_runs=True)
+    gate = Option(
+        switch,
+        1,
+        "0: ANS without its gate: no factor is hard or easy, noise changes all of them, and gamma has no part",
+        names_runs=True,
+    )
     predict_with = Option(
         Choice(("hops", "ego")),
         "hops",
@@ -65,6 +71,10 @@ class ANS(LossOptions, Contrastive):
     Weight decay acts on the embeddings alone: on the gates it would pull every gate to 1/2, and on the margin's layer
     it would pull the margin to its limits, since the margin depends on the inverse of what that layer gives.
 
+    Each part can be left out to see what it is worth: gamma 0 is ANS without its auxiliary terms, gate 0 without
+    disentanglement, noise_scale 0 without noise, eps 0 without the gain in the selection; and num_neg 1 has a random
+    negative in the place of the hardest, since any one of several drawn ones is a drawn one.
+
     Args:
         graph: who clicked what.
         emb_size: D. n_layers: hops beyond the embedding; 0 is matrix factorisation.
@@ -74,6 +84,8 @@ class ANS(LossOptions, Contrastive):
         gamma: weight of the three auxiliary terms. Large values pull all vectors to zero.
         eps: weight, in the selection, of what the noise adds to a score.
         noise_scale: length of the noise where the margin is 1.
+        gate: 0 leaves the gate out. No factor is hard or easy then: noise is laid on all of a negative's, the margin
+            looks at the whole of both items, and the three auxiliary terms, which are about the two kinds, are 0.
         reg_weight, require_pow: weight of reg, and whether it is of squares, see BatchNorms.
         predict_with: "hops" scores as training does; "ego" uses the unpropagated embeddings, as the paper's published
             code does when it ranks all items.
@@ -102,8 +114,9 @@ class ANS(LossOptions, Contrastive):
         self.table = NodeTable(self.graph, size, ("user_embedding.weight", "item_embedding.weight"))
         self.table.xavier_uniform()
         self.base = base(self.n_layers, size, self.precision)
-        self.user_gate = nn.Linear(size, size)
-        self.item_gate = nn.Linear(size, size)
+        if self.gate:
+            self.user_gate = nn.Linear(size, size)
+            self.item_gate = nn.Linear(size, size)
         self.margin = nn.Linear(size, 1)
 
     def decays(self, parameter_name: str) -> bool:
@@ -184,8 +197,7 @@ class ANS(LossOptions, Contrastive):
         terms = ops.ans_terms(
             hops.users,
             hops.items,
-            projected(self.user_gate, rows_at(hops.users, users).to(dtype)),
-            projected(self.item_gate, hops.items),
+            *self._gate_logits(hops, users),
             self.margin.weight[0].to(dtype),
             self.margin.bias.to(dtype),
             users,
@@ -200,12 +212,22 @@ class ANS(LossOptions, Contrastive):
         name, ranks = "bpr", terms.bpr
         if self.contrasts:
             name, ranks = self.loss_n, self._softmax(batch, hops, terms.differences)
-        parts = {name: ranks, "sns": terms.sns, "distance": terms.distance, "orthogonality": terms.orthogonality}
-        loss = ranks + self.gamma * (terms.sns + terms.distance + terms.orthogonality)
+        parts, loss = {name: ranks}, ranks
+        if self.gate:
+            parts |= {"sns": terms.sns, "distance": terms.distance, "orthogonality": terms.orthogonality}
+            loss = ranks + self.gamma * (terms.sns + terms.distance + terms.orthogonality)
         own = self.base.own_loss(self.table.weight, self.graph, pairs.users, pairs.pos_items)
         if own is not None:
             parts[self.base_model], loss = own, loss + own
         return loss, parts
+
+    def _gate_logits(self, hops: Hops, users: Tensor) -> tuple[Tensor, Tensor]:
+        """Those of the pairs' users, rows of hops.users, and of all items: [P, H, D] and [n_items, H, D]. Without a
+        gate they are 0, so that every factor is half hard and half easy."""
+        if not self.gate:
+            return hops.users.new_zeros(len(users), *hops.users.shape[1:]), torch.zeros_like(hops.items)
+        of_users = rows_at(hops.users, users).to(hops.users.dtype)
+        return projected(self.user_gate, of_users), projected(self.item_gate, hops.items)
 
     def _softmax(self, batch: Rows, hops: Hops, differences: Tensor) -> Tensor:
         """The mean softmax loss of the batch's clicks, of which `differences` are."""

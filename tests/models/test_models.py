@@ -165,6 +165,45 @@ def test_ans_loss_is_put_together(graph, require_pow):
     )
 
 
+@pytest.mark.parametrize("loss_n", ["BPR", "SSM"])
+def test_ans_without_its_gate_lays_noise_on_all_factors(graph, loss_n):
+    """The noise and the selection written out without a word of hard and easy, and no auxiliary terms."""
+    torch.manual_seed(0)
+    options = dict(emb_size=8, n_layers=1, num_neg=3, eps=2.0, noise_scale=5.0, gate=0, loss_n=loss_n)
+    model = models.ANS(graph, gamma=0.3, **options)
+    assert [name for name in model.state_dict() if "embedding" not in name] == ["margin.weight", "margin.bias"]
+    seeds = draw_seeds(model.seed_count)
+    batch = model.draw(Rows(torch.tensor([0, 1, 1, 5]), torch.tensor([0, 1, 6, 5])), seeds)
+    loss, parts = model.loss(batch, seeds)
+    assert list(parts) == [{"BPR": "bpr"}.get(loss_n, loss_n)]
+
+    hops = ops.propagate(model.table.weight, graph, 1)
+    if loss_n == "SSM":
+        hops = hops / hops.norm(dim=(1, 2), keepdim=True)
+    u, p, n = (hops[ids] for ids in (batch.users, 40 + batch.items, 40 + batch.neg_items))
+    u, p = u[:, None], p[:, None]
+    r = ans_fast.ops.ans_noise(seeds[-1], 4 * 3 * 2, 8).view_as(n)
+    margin = (1 / ((n * p) @ model.margin.weight[0] / 4 + model.margin.bias)).sigmoid()
+    added = 5.0 * margin[..., None] * torch.sign(p - n).detach() * r / r.norm(dim=-1, keepdim=True)
+    chosen = ((u * n).sum(-1) + 3.0 * (u * added).sum(-1)).argmax(1)  # [B, H]
+    of_chosen = (u * (n + added)).sum(-1).gather(1, chosen[:, None]).sum((1, 2))
+    own = (u * p).sum((1, 2, 3))
+    if loss_n == "BPR":
+        expected = -(own - of_chosen).sigmoid().log().mean()
+    else:
+        scores = hops[batch.users].flatten(1) @ hops[40 + batch.items].flatten(1).T  # all four items differ
+        expected = (torch.cat([scores, of_chosen[:, None]], 1) / 0.1).logsumexp(1).sub(own / 0.1).mean()
+    torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(
+        torch.autograd.grad(loss, [*model.parameters()]),
+        torch.autograd.grad(expected, [*model.parameters()]),
+        rtol=1e-4,
+        atol=1e-6,
+    )
+    with_gate = models.ANS(graph, **{**options, "gate": 1})
+    assert len([*with_gate.parameters()]) == len([*model.parameters()]) + 4
+
+
 def test_ans_decays_embeddings_only(graph):
     model = models.ANS(graph)
     decayed, free = parameter_groups(model, 0.1)

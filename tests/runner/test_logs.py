@@ -62,6 +62,7 @@ def test_a_path_needs_the_name_of_a_data_set(tmp_path):
         ),
         ("ANS", "--base_model NGCF"),
         ("ANS", "--noise_scale 0.2"),
+        ("ANS", "--gate 0"),
         ("ANS", "--require_pow 1"),
         ("LightGCN", "--reg_weight 0.1"),
         ("BPRMF", "--init_std 0.1"),
