@@ -144,22 +144,18 @@ def _check_range(name: str, ids: np.ndarray | Tensor, n: int) -> None:
 
 
 def _neighbours(users: np.ndarray, items: np.ndarray, n_users: int, n_items: int) -> tuple[Tensor, Tensor]:
-    """The nodes' degrees int64 [N] and neighbours int32 [2E]."""
-    import scipy.sparse
-
-    pairs = (users.astype(np.int32, copy=False), items.astype(np.int32, copy=False))
-    ones = np.ones(len(users), dtype=np.float32)
-    of_users = scipy.sparse.coo_matrix((ones, pairs), shape=(n_users, n_items)).tocsr()  # adds up what occurs twice
-    of_items = of_users.T.tocsr()
-    for rows in (of_users, of_items):
-        rows.sort_indices()
-    degrees = np.concatenate([np.diff(of_users.indptr), np.diff(of_items.indptr)], dtype=np.int64)
-    indices = np.concatenate([of_users.indices + np.int32(n_users), of_items.indices], dtype=np.int32)
+    """The nodes' degrees int64 [N] and neighbours int32 [2E]. NumPy sorts integers with SIMD: this takes half the time
+    of scipy's conversions, and scipy a fifth of a second to import."""
+    pairs = np.sort(users.astype(np.int64) * n_items + items.astype(np.int64, copy=False))
+    users, items = np.divmod(pairs[np.diff(pairs, prepend=-1) > 0], max(n_items, 1))
+    of_items = np.sort(items * n_users + users) % max(n_users, 1)
+    degrees = np.concatenate([np.bincount(users, minlength=n_users), np.bincount(items, minlength=n_items)])
+    indices = np.concatenate([items + n_users, of_items]).astype(np.int32)
     return torch.from_numpy(degrees), torch.from_numpy(indices)
 
 
 def _neighbours_on_device(users: Tensor, items: Tensor, n_users: int, n_items: int) -> tuple[Tensor, Tensor]:
-    """The same by sorting, which is quick on a GPU."""
+    """The same where the ids lie."""
     pairs = (users.long() * n_items + items).unique()
     users, items = pairs // max(n_items, 1), pairs % max(n_items, 1)
     by_item = items.argsort(stable=True)

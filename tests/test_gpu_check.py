@@ -109,7 +109,6 @@ SMALL_PARTS = {
 @pytest.mark.parametrize("gpu", [StandIn(), pytest.param(Gpu(), marks=pytest.mark.gpu)], ids=["stand-in", "gpu"])
 def test_whole_run(gpu: Gpu, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchmarks.plain.COMPILER", "aot_eager")
-    monkeypatch.setitem(sys.modules, "scipy.sparse", None)
     monkeypatch.setattr(graph, "_neighbours", built_as_on_a_gpu)
     monkeypatch.setattr(steps, "PLAIN_STEPS", 2)
     assert list(SMALL_PARTS) == list(parts.PARTS) == list(parts.LIMITS)

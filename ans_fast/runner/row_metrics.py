@@ -6,12 +6,15 @@ import io
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from torch import Tensor
 
 from ans_fast.files import write_atomically
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FILE = "test_rows.npz"
 USERS = "user_id"
@@ -28,6 +31,8 @@ def write_row_metrics(path: Path, users: Tensor, values: Mapping[str, Tensor]) -
 
 def read_user_metrics(path: Path, metric: str) -> pd.Series | None:
     """The mean of each user's rows, by user; None where they are not kept."""
+    import pandas as pd  # takes longer than all of a run's own modules, and a run from the cache does without
+
     try:
         with np.load(path) as content:
             return pd.Series(content[metric], dtype=float).groupby(content[USERS]).mean()

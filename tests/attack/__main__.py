@@ -9,7 +9,6 @@ import pkgutil
 import sys
 from time import monotonic
 
-import scipy.sparse  # noqa: F401
 import torch
 
 import ans_fast

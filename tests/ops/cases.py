@@ -2,7 +2,7 @@
 
 A place is the reference, the CPU, the SIMT harness or a GPU. Inputs are drawn in float64 on the CPU and rounded to the
 rows' dtype; the truth is the reference in float64 on what was rounded, so that only a place's own arithmetic counts.
-Imports torch, numpy and ans_fast alone: benchmarks/gpu can run the cases where there is neither pytest nor scipy.
+Imports torch, numpy and ans_fast alone: benchmarks/gpu can run the cases where pytest is not installed.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 from unittest import mock
 
@@ -18,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ans_fast import ops, reference
+from ans_fast import BipartiteGraph, ops, reference
 
 # Relative errors of a result's norm, by its dtype. Kernels add short rows up in float32 and round what they store: each
 # hop once more.
@@ -210,35 +209,17 @@ def _choosing(index: Tensor | None, dtype: torch.dtype) -> Iterator[None]:
 def _to(value: Any, device: str) -> Any:
     if isinstance(value, Tensor):
         return value.detach().clone().to(device)
-    if isinstance(value, SimpleNamespace):
-        fields = {name: _to(field, device) for name, field in vars(value).items() if name != "device"}
-        return SimpleNamespace(**fields, device=fields["indptr"].device)
-    return value
+    return value.to(device) if isinstance(value, BipartiteGraph) else value
 
 
 # --- Inputs ----------------------------------------------------------------------------------------------------------
 
 
-def graph_of(users: np.ndarray, items: np.ndarray, n_users: int, n_items: int) -> SimpleNamespace:
-    """A graph as operators read it, made without scipy."""
-    users, items = np.unique(np.stack([users, items]), axis=1) if len(users) else (users, items)
-    n = n_users + n_items
-    rows, columns = np.concatenate([users, items + n_users]), np.concatenate([items + n_users, users])
-    order, degrees = np.lexsort((columns, rows)), np.bincount(rows, minlength=n)
-    fields = {
-        "indptr": np.concatenate([[0], np.cumsum(degrees)]).astype(np.int64),
-        "indices": columns[order].astype(np.int32),
-        "scale": np.where(degrees > 0, np.maximum(degrees, 1) ** -0.5, 0).astype(np.float32),
-    }
-    tensors = {name: torch.from_numpy(array) for name, array in fields.items()}
-    return SimpleNamespace(n_users=n_users, n_items=n_items, n_nodes=n, device=tensors["indptr"].device, **tensors)
-
-
-def random_graph(n_users: int, n_items: int, n_pairs: int) -> SimpleNamespace:
+def random_graph(n_users: int, n_items: int, n_pairs: int) -> BipartiteGraph:
     """Items' popularity is very unequal; the last user and the last item stay without edges."""
     rng = np.random.default_rng(n_pairs)
     items = ((n_items - 1) * rng.random(n_pairs) ** 2).astype(np.int64)
-    return graph_of(rng.integers(0, n_users - 1, n_pairs), items, n_users, n_items)
+    return BipartiteGraph(rng.integers(0, n_users - 1, n_pairs), items, n_users, n_items)
 
 
 class Draws:
@@ -307,9 +288,9 @@ def hardest_case(pairs: int, chosen: int, candidates: int, hops: int, dim: int, 
 
 GRAPHS = {
     "random": random_graph(20, 30, 300),
-    "star": graph_of(np.zeros(900, int), np.arange(900), 3, 902),  # a row that crosses dozens of chunks
+    "star": BipartiteGraph(np.zeros(900, int), np.arange(900), 3, 902),  # a row that crosses dozens of chunks
     "sparse": random_graph(200, 300, 90),
-    "edgeless": graph_of(np.zeros(0, int), np.zeros(0, int), 5, 6),
+    "edgeless": BipartiteGraph(np.zeros(0, int), np.zeros(0, int), 5, 6),
 }
 
 

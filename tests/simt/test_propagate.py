@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 
-from ans_fast import reference
+from ans_fast import BipartiteGraph, reference
 from tests.ops.cases import GRAPHS, error_of
 from tests.simt import kernels
 
 
-def parts(graph: SimpleNamespace) -> tuple[torch.Tensor, ...]:
+def parts(graph: BipartiteGraph) -> tuple[torch.Tensor, ...]:
     return graph.indptr, graph.indices, graph.scale
 
 
