@@ -17,6 +17,7 @@ from ans_fast.errors import UserError
 from ans_fast.training.batches import Rows, shuffled
 from ans_fast.training.choose import make_step
 from ans_fast.training.collapse import collapse
+from ans_fast.training.heap import keep_freed_memory
 from ans_fast.training.optimizer import make_optimizer
 from ans_fast.training.schedule import Schedule
 from ans_fast.training.step import Step
@@ -67,6 +68,7 @@ def train_epoch(
 
     Raises NotFinite; parameters may be spoilt by then.
     """
+    keep_freed_memory()
     step.model.train()
     step.model.begin_epoch()
     every = CHECK_EVERY.get(rows.users.device.type if step.alone else "", CHECK_EVERY_ELSEWHERE)
