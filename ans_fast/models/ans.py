@@ -157,6 +157,11 @@ class ANS(LossOptions, Contrastive):
         return (1 if self.mode.listed else 2) + (self.n_shared > 0)
 
     @property
+    def negatives_told(self) -> str:
+        told = super().negatives_told
+        return f"{told} and {self.num_neg:,} each" if self.contrasts else told
+
+    @property
     def captures(self) -> bool:
         """With labels how many pairs there are is up to these."""
         return not self.mode.labelled and self.base.captures

@@ -95,6 +95,10 @@ class AutoCF(DotProduct):
         """For a mask's centres, its random nodes and its random pairs."""
         return 3
 
+    @property
+    def negatives_told(self) -> str:
+        return "contrasted with all nodes"
+
     def draw(self, batch: Rows, seeds: Sequence[Tensor]) -> Rows:
         """The batch alone: clicks are contrasted with all nodes."""
         return batch

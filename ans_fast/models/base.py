@@ -147,6 +147,18 @@ class Recommender(Options, Uses, nn.Module):
     def begin_epoch(self) -> None:
         """Forgets what was drawn for an epoch."""
 
+    @property
+    def rows_told(self) -> str:
+        """What a step's rows are, behind their number."""
+        if self.mode.labelled:
+            return "lists" if self.mode.listed else "rows"
+        return f"positives, {self.negatives_told}"
+
+    @property
+    def negatives_told(self) -> str:
+        """How many a positive is told from, in words."""
+        return f"{self.num_neg:,} negative{'s' * (self.num_neg > 1)} each"
+
     def decays(self, parameter_name: str) -> bool:
         """Whether weight decay applies to a parameter."""
         return "bias" not in parameter_name

@@ -70,6 +70,14 @@ class Contrastive(DotProduct):
         if self.n_shared and self.loss_n not in SOFTMAX_LOSSES:
             raise UserError(f"n_shared needs a loss_n of {', '.join(SOFTMAX_LOSSES)}, got {self.loss_n}")
 
+    @property
+    def negatives_told(self) -> str:
+        if not self.contrasts:
+            return super().negatives_told
+        if self.loss_n not in SOFTMAX_LOSSES:
+            return "no negatives"
+        return f"{self.n_shared:,} negatives for all" if self.n_shared else "negatives are the others' items"
+
     def negative_items(self, batch: Rows) -> Tensor:
         """The items int64 [n] that a softmax tells the batch's clicks from, also those of other parts of a batch."""
         return batch.context[SHARED][0] if self.n_shared else batch.whole.items

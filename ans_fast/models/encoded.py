@@ -131,6 +131,11 @@ class Encoded(BatchNorms, Contrastive):
         return table
 
     @property
+    def negatives_told(self) -> str:
+        told = super().negatives_told
+        return told if self.hard is None else f"{told}, the hardest of {self.n_candidates:,}"
+
+    @property
     def captures(self) -> bool:
         return self.encoder.captures
 

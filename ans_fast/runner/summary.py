@@ -27,6 +27,7 @@ def training_table(model: Recommender, dataset: Dataset, rows: Rows, settings: S
     """Size of the data, work an epoch, and what it runs on."""
     total, own = n_parameters(model), sum(p.numel() for p in model.parameters())
     users, items = dataset.n_users - 1, dataset.n_items - 1
+    batch = f"{settings.batch_size:,} {model.rows_told}"
     return _table(
         "Data and model",
         "",
@@ -36,7 +37,7 @@ def training_table(model: Recommender, dataset: Dataset, rows: Rows, settings: S
             "clicks": f"{len(dataset.clicks):,} train",
             "density": f"{model.graph.n_edges / max(users * items, 1):.4%}",
             "rows": f"{len(dataset.train):,} train, {len(dataset.dev):,} dev, {len(dataset.test):,} test",
-            "batches": f"{-(-len(rows) // settings.batch_size):,} an epoch of {settings.batch_size:,}",
+            "batches": f"{-(-len(rows) // settings.batch_size):,} an epoch of {batch}",
             "parameters": f"{total:,}",
             "memory": f"{own * 16 / 2**20:,.1f} MiB for weights, gradients and Adam",
             "backend": backend_name(model.device),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,33 @@ def test_top_k(go, work: Path, model):
     assert len(results["epochs"]) == 3
     assert results["flags"]["emb_size"] == 8
     assert results["versions"]["torch"] == torch.__version__
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        ("BPRMF", "10 an epoch of 64 positives, 1 negative each"),
+        ("BPRMF --batch_size 37 --num_neg 16", "17 an epoch of 37 positives, 16 negatives each"),
+        (
+            "BPRMF --negative_sampling DNS --n_candidates 8",
+            "10 an epoch of 64 positives, 1 negative each, the hardest of 8",
+        ),
+        ("BPRMF --negative_sampling ANS", "10 an epoch of 64 positives, 2 negatives each"),
+        ("LightGCN --loss_n SSM", "10 an epoch of 64 positives, negatives are the others' items"),
+        ("LightGCN --loss_n BSL --n_shared 5", "10 an epoch of 64 positives, 5 negatives for all"),
+        ("ANS --loss_n SSM --n_shared 5 --num_neg 4", "10 an epoch of 64 positives, 5 negatives for all and 4 each"),
+        ("LightGCN --loss_n DirectAU", "10 an epoch of 64 positives, no negatives"),
+        ("AutoCF --emb_size 8", "10 an epoch of 64 positives, contrasted with all nodes"),
+        ("BPRMF --model_mode CTR --dataset shown --metric AUC --main_metric AUC --topk ''", " an epoch of 64 rows"),
+        ("BPRMF --model_mode Impression --dataset shown", " an epoch of 64 lists"),
+    ],
+)
+def test_a_step_is_told(go, flags, told):
+    """Positives a step and negatives a positive: what a published batch size means differs."""
+    status, out, err = go(*TOP, "--epoch", "0", "--model_name", *shlex.split(flags))
+    assert (status, err) == (0, "")
+    line = next(line for line in out.splitlines() if line.startswith(" batches"))
+    assert line.rstrip().endswith(told)
 
 
 def test_test_epoch_and_idle_flags(go):
