@@ -18,7 +18,7 @@ from ans_fast.compare.lock import locked
 from ans_fast.data import Dataset, load
 from ans_fast.errors import UserError
 from ans_fast.files import write_atomically
-from ans_fast.flag_types import path, positive_int, words
+from ans_fast.flag_types import Number, path, positive_int, words
 from ans_fast.packages import optional
 from ans_fast.runner import arguments
 from ans_fast.runner.settings import Settings
@@ -43,12 +43,13 @@ def parser() -> argparse.ArgumentParser:
     """The flags of the search; all others are those of python -m ans_fast.run."""
     made = Parser(
         prog="python -m ans_fast.tune",
-        usage="%(prog)s [--trials N] [--space RANGES] [--out DIR] --FLAG VALUE …",
+        usage="%(prog)s [--trials N] [--minutes N] [--space RANGES] [--out DIR] --FLAG VALUE …",
         description="Looks for the flags of python -m ans_fast.run that do best on dev (--main_metric), by Optuna: "
         "trials that fall behind are stopped, the same command goes on where it was stopped, and test is never looked "
         "at. All flags of python -m ans_fast.run that are given hold in every trial.",
     )
     made.add_argument("--trials", type=positive_int, default=50, help="trainings in all, stopped ones among them")
+    made.add_argument("--minutes", type=Number(0, 1e6), help="begin no trial after so many; the command goes on later")
     made.add_argument(
         "--space",
         type=words,
@@ -85,7 +86,7 @@ def tune(argv: Sequence[str]) -> int:
     out = own.out or Path("tune") / f"{settings.model_name}{settings.model_mode}@{settings.dataset.replace('/', '_')}"
     with locked(out):
         study = _study(optuna, out, settings, _facts(settings, given, space, dataset))
-        _search(optuna, study, own.trials, rest, space, dataset)
+        _search(optuna, study, own, rest, space, dataset)
         print(_report(optuna, study, out, rest, settings))
     return 0
 
@@ -142,7 +143,12 @@ def _finished(optuna: Any, study: optuna.Study) -> list[optuna.trial.FrozenTrial
 
 
 def _search(
-    optuna: Any, study: optuna.Study, n_trials: int, rest: Sequence[str], space: Sequence[Range], dataset: Dataset
+    optuna: Any,
+    study: optuna.Study,
+    own: argparse.Namespace,
+    rest: Sequence[str],
+    space: Sequence[Range],
+    dataset: Dataset,
 ) -> None:
     def objective(trial: optuna.Trial) -> float:
         values = command_line({r.flag: r.suggest(trial) for r in space})
@@ -164,14 +170,15 @@ def _search(
     def tell(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
         value = f"{trial.value:.4f}" if trial.state.name == "COMPLETE" else "stopped"
         number = len(_finished(optuna, study))
-        print(f"[{number}/{n_trials}] dev {value}: {shlex.join(trial.user_attrs['flags'])}", flush=True)
+        print(f"[{number}/{own.trials}] dev {value}: {shlex.join(trial.user_attrs['flags'])}", flush=True)
 
-    left = n_trials - len(_finished(optuna, study))
+    left = own.trials - len(_finished(optuna, study))
     if left <= 0:
         return
     logging.disable(logging.WARNING)  # a trial whose embeddings collapse shows it by its value
     try:
-        study.optimize(objective, n_trials=left, callbacks=[tell])
+        seconds = None if own.minutes is None else 60 * own.minutes
+        study.optimize(objective, n_trials=left, timeout=seconds, callbacks=[tell])
     finally:
         logging.disable(logging.NOTSET)
 

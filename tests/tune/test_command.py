@@ -60,6 +60,15 @@ def test_finds_flags_and_goes_on(capsys):
     assert max(epoch["dev"]["NDCG@5"] for epoch in epochs) == pytest.approx(float(best["value"]), abs=1e-12)
 
 
+def test_no_trial_begins_when_the_time_is_over(capsys):
+    space = ["--space", "lr=1e-4..1e-1:log"]
+    assert main([*FLAGS, "--trials", "3", "--minutes", "0.00001", *space]) == 0
+    assert len(rows()) == 1  # what begins is brought to its end
+    assert "best of 1 trials" in capsys.readouterr().out
+    assert main([*FLAGS, "--trials", "2", "--minutes", "9", *space]) == 0
+    assert len(rows()) == 2
+
+
 @pytest.mark.parametrize(
     ("argv", "told"),
     [
