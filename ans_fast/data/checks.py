@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ans_fast.data.dataset import MAX_ID, MAX_TIME, Dataset, Events, ImpressionLists, Labelled, TopKSplit
+from ans_fast.data.dataset import Dataset, Events, ImpressionLists, Labelled, TopKSplit
+from ans_fast.data.raw_files import MAX_ID, MAX_TIME
 from ans_fast.errors import UserError
 
 _SPARSE_ROWS = 1_000_000  # a table of fewer rows costs nothing worth refusing

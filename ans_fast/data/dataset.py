@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
     from ans_fast.data.meta import ItemMeta, Relation
 
-MAX_ID = 100_000_000  # every table has a row an id, so ids must be compact
-MAX_TIME = 4e18  # nanoseconds of this century: sums, differences and integers of times stay exact enough and finite
-
 
 @dataclass(frozen=True, eq=False)
 class Events:
@@ -113,7 +110,8 @@ class Dataset:
     the files and options that the set was read from, "" where it was not read from files: two sets with one fingerprint
     are the same. repeated_clicks counts the later_clicks on an item that their user has among clicks,
     repeated_negatives the rows of dev and test that hold an item twice in neg_items. protocol names the rules by which
-    other files than ReChorus's were read, see `load`.
+    other files than ReChorus's were read, see `load`,
+    and protocol_description says what a description in the folder would.
     """
 
     name: str
@@ -128,6 +126,7 @@ class Dataset:
     folder: Path
     sep: str = "\t"
     protocol: str | None = None
+    protocol_description: Description | None = None
     fingerprint: str = ""
     repeated_clicks: int = 0
     repeated_negatives: int = 0
@@ -151,12 +150,8 @@ class Dataset:
 
     @cached_property
     def description(self) -> Description:
-        """The description in the set's folder, read on first use, or that of its protocol."""
-        if self.protocol is not None:
-            from ans_fast.data.lightgcn import DESCRIPTION
-
-            return DESCRIPTION
-        return read_description(self.folder)
+        """That of its protocol, or the one in the set's folder, read on first use."""
+        return self.protocol_description or read_description(self.folder)
 
     @cached_property
     def _meta(self) -> ItemMeta | None:

@@ -44,7 +44,9 @@ def read_lists(name: str, folder: Path) -> Dataset:
         table_rows(f"{who}_id", [getattr(split, f"{who}s") for split in (train, dev, test)], folder)
         for who in ("user", "item")
     )
-    return of_splits(name, n_users, n_items, train, dev, test, folder=folder, protocol=NAME)
+    return of_splits(
+        name, n_users, n_items, train, dev, test, folder=folder, protocol=NAME, protocol_description=DESCRIPTION
+    )
 
 
 def _split(frame: pd.DataFrame) -> TopKSplit:

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ans_fast.data.dataset import MAX_TIME
 from ans_fast.data.ids import natural
+from ans_fast.data.raw_files import MAX_TIME
 from ans_fast.data.tables import Table, shown_cell
 from ans_fast.errors import UserError
 

@@ -1,4 +1,4 @@
-"""The files of a data set as bytes: their names, reading them whole with readable errors, and their fingerprint."""
+"""The files of a data set as bytes: names, the largest numbers they hold, reading with readable errors, fingerprint."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ LIST_FILES = ("train.txt", "test.txt")  # of LightGCN
 META_FILE = "item_meta.csv"  # this one and the next ones may be missing
 DESCRIPTION_FILE = "description.json"
 ID_FILES = ("user2newid.json", "item2newid.json")
+MAX_ID = 100_000_000  # every table has a row an id, so ids must be compact
+MAX_TIME = 4e18  # nanoseconds of this century: sums, differences and integers of times stay exact enough and finite
 
 
 def read_bytes(path: Path) -> bytes:

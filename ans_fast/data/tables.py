@@ -12,9 +12,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ans_fast.data.dataset import MAX_ID, MAX_TIME
 from ans_fast.data.lists import MalformedList, parse_lists
-from ans_fast.data.raw_files import line_of, line_of_row, malformed, read_bytes
+from ans_fast.data.raw_files import MAX_ID, MAX_TIME, line_of, line_of_row, malformed, read_bytes
 from ans_fast.errors import UserError, shown
 from ans_fast.flag_types import separator
 
