@@ -80,6 +80,12 @@ class Recommender(Options, Uses, nn.Module):
         """Whether several processes hold the columns of its tables together; otherwise each holds all."""
         return False
 
+    @property
+    def adds_up_scores(self) -> bool:
+        """Whether all that processes exchange for a loss over tables in columns are sums in `forward`, so that each has
+        the loss of the whole batch."""
+        return False
+
     def context(self, dataset: Dataset, split: str) -> dict[str, Tensor]:
         """Further tensors [R, …] that each row of "train", "dev" or "test" brings along in Rows and Query."""
         return {}

@@ -16,8 +16,8 @@ from ans_fast.training.batches import Query
 class DotProduct(Recommender):
     """A subclass gives `nodes`; everything else follows.
 
-    Where processes hold the vectors' columns together (`nn.columns`), `nodes` and `precompute` are those that this
-    process holds, and all processes call `rows`, `forward` and `score` together.
+    Where processes hold the vectors' columns together (`nn.columns`), `nodes`, `rows` and `precompute` are those that
+    this process holds, and all processes call `forward`, for the same pairs, and `score` together.
     """
 
     @property
@@ -57,7 +57,8 @@ class DotProduct(Recommender):
     def forward(self, users: Tensor, items: Tensor, context: dict[str, Tensor]) -> Tensor:
         # one gather from one table: its backward pass fills one gradient of the table's size, not two
         ids = torch.cat([users, items.flatten() + self.graph.n_users])
-        return products_with_first(self.rows(ids), *items.shape)
+        scores = products_with_first(self.rows(ids), *items.shape)
+        return scores if self.columns is None else self.columns.added_up(scores)
 
 
 def pair_scores(users: Tensor, items: Tensor, candidates: Tensor) -> Tensor:

@@ -148,13 +148,21 @@ class Encoded(BatchNorms, Contrastive):
     def columns(self) -> Columns | None:
         return self.table.columns
 
+    @property
+    def adds_up_scores(self) -> bool:
+        return self.columns is not None and not self.contrasts and self.hard is None
+
     def hops(self, nodes: Tensor | None = None) -> Tensor:
         """The vectors of nodes int64 [R], or of all, hop by hop [R, H, D], with gradients."""
         return self.encoder(self.table.weight, self.graph, nodes)
 
     def _means(self, nodes: Tensor) -> Tensor:
-        """The same with the vectors that rank as their one hop [R, 1, D]."""
-        return self.encoder.mean(self.table.weight, self.graph, nodes)[:, None]
+        """Their means [R, D]."""
+        return self.encoder.mean(self.table.weight, self.graph, nodes)
+
+    def _mean_hops(self, nodes: Tensor) -> Tensor:
+        """The same as the one hop of these nodes [R, 1, D]."""
+        return self._means(nodes)[:, None]
 
     @torch.no_grad()
     def item_hops(self) -> Tensor:
@@ -167,11 +175,7 @@ class Encoded(BatchNorms, Contrastive):
         return self.ranked(self.encoder.mean(self.table.weight, self.graph), self.columns)
 
     def rows(self, ids: Tensor) -> Tensor:
-        return self.ranked(self._means_of(ids))
-
-    def _means_of(self, ids: Tensor) -> Tensor:
-        """The means of nodes int64 [R], with all of their columns: [R, D]."""
-        return self.table.rows(lambda nodes: self.encoder.mean(self.table.weight, self.graph, nodes), ids)
+        return self.ranked(self._means(ids), self.columns)
 
     @property
     def seed_count(self) -> int:
@@ -218,7 +222,7 @@ class Encoded(BatchNorms, Contrastive):
             return self._vector_loss(batch)
         if self.hard is None:
             return super().loss(batch, seeds)
-        encode = self.hops if self.hard.hop_by_hop else self._means
+        encode = self.hops if self.hard.hop_by_hop else self._mean_hops
         hops = hops_of(self.table, encode, self.graph, batch.users, batch.items, batch.neg_items)
         u, p, n = self._rows(hops, batch.users, batch.items, batch.neg_items)
         n = self.hard.negatives(p, n, batch.context)
@@ -232,7 +236,7 @@ class Encoded(BatchNorms, Contrastive):
         clicked = [batch.items] if self.n_shared else []  # otherwise they are among the negatives
         users = batch.whole.users if self.loss_n == "DirectAU" else batch.users
         parts = [users, *(ids + self.graph.n_users for ids in (*clicked, self.negative_items(batch)))]
-        rows = F.normalize(self._means_of(torch.cat(parts)), dim=1)
+        rows = F.normalize(self.table.rows(self._means, torch.cat(parts)), dim=1)
         users, *items, negatives = rows.split([len(part) for part in parts])
         items = items[0] if items else batch.own_of(negatives)
         if self.loss_n == "DirectAU":

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -136,6 +137,11 @@ class Columns:
             part.view(piece.shape).copy_(piece)
         return self.group.exchange(sent, sizes, [n * blocks[0].numel() for n in self._seen.counts])
 
+    def added_up(self, parts: Tensor) -> Tensor:
+        """The sums of what every process computes of its columns of the same rows, with gradients: of a loss that each
+        has of these sums."""
+        return _AddedUp.apply(parts, self.group)
+
     def sums(self, partial: Callable[..., Tensor], *query: Tensor) -> Tensor:
         """Sums over all columns of partial(*query) [B, …], what this process's columns give; every process calls for a
         query of its own, tensors [B, …] of the same shapes, and has its answer."""
@@ -173,6 +179,18 @@ class Columns:
                 whole[start : start + n_rows] = torch.cat(columns, 1).cpu()
                 mapped.madvise(mmap.MADV_DONTNEED)  # what is in the file need not stay in this process's memory
         return whole
+
+
+class _AddedUp(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, parts: Tensor, group: Processes) -> Tensor:
+        total = parts.clone()
+        group.sum_(total)()
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return grad, None
 
 
 def _mapped_file(size: int, folder: Path) -> mmap.mmap:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 def make_step(model: Recommender, optimizer: Optimizer, group: Processes, capture: bool = True) -> Step:
     """The step that trains `model`: one of the group, or of this process alone; on a GPU a captured one if that is
     wanted and possible. If it is wanted and not possible, the log says why."""
-    plain = Step(model, optimizer) if group.alone else SharedStep(model, optimizer, group)
+    apart = group.alone or model.adds_up_scores
+    plain = Step(model, optimizer) if apart else SharedStep(model, optimizer, group)
     if not capture or model.device.type != "cuda":
         return plain
     obstacle = _obstacle(model, optimizer, group)
@@ -32,7 +33,7 @@ def make_step(model: Recommender, optimizer: Optimizer, group: Processes, captur
 def _obstacle(model: Recommender, optimizer: Optimizer, group: Processes) -> str | None:
     """Why steps can't be captured."""
     if not group.alone:
-        return "which rows processes exchange is up to each batch"
+        return "processes wait for each other in each"
     if not model.captures:
         return f"the loss of {model.name} as it is set here waits for the GPU"
     if not all(group.get("capturable", True) for group in optimizer.param_groups):
