@@ -25,7 +25,10 @@ from ans_fast.runner import arguments
 from ans_fast.runner.modes import RUN_MODES
 
 USUAL_CUT_OFFS = (5, 10, 20, 50)  # of every run
-NOTE = "▲, ▼: better, worse than {} with p < 0.05 by a paired t-test over users; p by Holm's correction."
+NOTE = (
+    "▲, ▼: better, worse than {} with p < 0.05 by a paired t-test over users; p by Holm's correction. No p: the metric "
+    "is no mean over rows, the data are others, or a run has not kept its rows' metrics (test_rows.npz)."
+)
 NAMES = List(Text(".+", "a name"))
 
 
