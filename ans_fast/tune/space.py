@@ -19,7 +19,7 @@ DEFAULTS = {
     "n_layers": "1..4",
     "num_neg": "1,2,4,8,16",
     "gamma": "1e-4..1:log",
-    "eps": "0..1",
+    "eps": "0.0..1.0",
     "reg_weight": "1e-7..1e-2:log",
     "dropout": "0..0.5",
     "temperature": "0.05..1:log",
