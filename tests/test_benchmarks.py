@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import csv
 import random
+import subprocess
+import sys
 from pathlib import Path
+
+import pytest
 
 from benchmarks import cases, distributed, profile_step, report, time_to_quality
 from tests.conftest import ROOT
@@ -70,3 +74,45 @@ def test_curves_go_on(tmp_path: Path) -> None:
     seconds = [float(row["seconds"]) for row in curves[1]]
     assert 0 < seconds[0] < seconds[1] < seconds[2]
     assert (tmp_path / "time_to_quality.png").stat().st_size > 0
+
+
+def test_samplers_go_on_after_a_kill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("optuna", reason="optuna is not installed")
+    from benchmarks import samplers
+
+    monkeypatch.chdir(ROOT)
+    places = ["--path", str(tmp_path / "data"), "--work", str(tmp_path / "work"), "--out", str(tmp_path)]
+    budget = "--trials 3 --seeds 2 --epochs 1 --datasets demo --bases BPRMF --samplers RNS ANS".split()
+
+    def rows() -> list[dict[str, str]]:
+        with (tmp_path / "samplers.csv").open() as file:
+            return list(csv.DictReader(file))
+
+    command = [sys.executable, "-m", "benchmarks.samplers", *places, *budget]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert any(line.startswith("[1/3]") for line in process.stdout)
+        process.kill()
+    assert samplers.main([*places, *budget, "--minutes", "0"]) == 0
+    before = rows()
+    assert 1 <= len(before) < 3
+    assert samplers.main([*places, *budget]) == 0
+    after = rows()
+    assert after[: len(before)] == before
+    of_cell = ["trial"] * 3 + ["run"] * 2
+    assert [(row["sampler"], row["training"]) for row in after] == [(s, t) for s in ("RNS", "ANS") for t in of_cell]
+    for at in (0, 5):
+        trials, runs = after[at : at + 3], after[at + 3 : at + 5]
+        best = max(trials, key=lambda row: float(row["dev NDCG@20"]))
+        assert [run["flags"] for run in runs] == [best["flags"]] * 2
+        assert float(runs[0]["dev NDCG@20"]) == pytest.approx(float(best["dev NDCG@20"]), abs=1e-6)
+        assert all(0 < float(run["RECALL@15"]) <= float(run["RECALL@20"]) < 1 for run in runs)
+    table = (tmp_path / "samplers.md").read_text()
+    lines = [line for line in table.splitlines() if line.startswith("| demo, BPRMF |")]
+    means = [sum(float(run["NDCG@20"]) for run in after[at : at + 2]) / 2 for at in (3, 8)]
+    better = means.index(max(means))
+    assert f"**{means[better]:.4f} ± " in lines[better]
+    assert f" {means[1 - better]:.4f} ± " in lines[1 - better]
+    assert "(p " in lines[1 - better]
+    assert "demo, BPRMF: 3 trials a cell; 1 epochs at most" in table
+    assert samplers.main([*places, *budget]) == 0
+    assert rows() == after

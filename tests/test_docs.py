@@ -177,6 +177,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int | None]] = {
     "python -m ans_fast.data": run_data,
     # these take minutes: tests/test_benchmarks.py runs small ones
     "python -m benchmarks.report": lambda words: None,
+    "python -m benchmarks.samplers": lambda words: None,
     "python -m benchmarks.time_to_quality": lambda words: None,
     "torchrun": run_torchrun,
     "srun": run_srun,
