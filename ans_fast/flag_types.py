@@ -7,6 +7,7 @@ that float32 does not hold, digits of other scripts, control characters.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
 import math
 import numbers
@@ -14,6 +15,7 @@ import os
 import re
 import shlex
 from dataclasses import dataclass
+from datetime import date, datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -206,6 +208,33 @@ class Separator(OptionType):
         return isinstance(value, str) and len(value) == 1 and value.isascii() and value not in '\0"\n\r'
 
 
+class Moment(OptionType):
+    """A number as it is, or a date as its seconds since 1970, in UTC unless it says otherwise."""
+
+    expected = "a date such as 2014-04-01, or a number"
+
+    def read(self, text: str) -> float:
+        with contextlib.suppress(ValueError):
+            return number.read(text)
+        return _seconds(datetime.fromisoformat(text))
+
+    def accepts(self, value: Any) -> bool:
+        with contextlib.suppress(ValueError, OverflowError):
+            return number.accepts(self.plain(value))
+        return False
+
+    def plain(self, value: Any) -> float:
+        if isinstance(value, str):
+            return float(self.read(value))
+        if isinstance(value, date):
+            return _seconds(value if isinstance(value, datetime) else datetime(value.year, value.month, value.day))
+        return float(value) if isinstance(value, numbers.Real) else math.nan
+
+
+def _seconds(moment: datetime) -> float:
+    return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
+
+
 class Words(OptionType):
     """Words as a shell splits them; quotes keep spaces."""
 
@@ -229,8 +258,10 @@ size = Integer(1, 4096)  # of a vector or a hidden layer: the square of it, in f
 draws = Integer(1, 2**16)
 non_negative = Number(0, 1e38)  # as far as float32 goes
 share = Number(0, 1)
+number = Number(-1e38, 1e38)
 text = Text()
 file_name = FileName()
 path = FilePath()
 separator = Separator()
+moment = Moment()
 words = Words()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 from ans_fast.command_line import Parser, exit_status
@@ -12,11 +13,13 @@ from ans_fast.data.description import read_description
 from ans_fast.data.own_table import Columns
 from ans_fast.data.prepare import mind, movielens
 from ans_fast.data.prepare.amazon import prepare_amazon
-from ans_fast.data.prepare.convert import convert
+from ans_fast.data.prepare.convert import Rules, convert
+from ans_fast.data.prepare.originals import ORIGINALS, find_original
+from ans_fast.data.prepare.sources import find_source
 from ans_fast.data.prepare.splits import SPLITS
-from ans_fast.data.raw_files import check_name
+from ans_fast.data.raw_files import check_name, unpacked_name
 from ans_fast.errors import UserError
-from ans_fast.flag_types import Number, file_name, natural, path, seed, separator, text
+from ans_fast.flag_types import Number, file_name, moment, natural, number, path, positive_int, seed, separator, text
 
 _PREPARERS = {
     "ML_1MTOPK": lambda args, target: movielens.prepare_topk(args.raw, target, args.seed, args.utc_offset),
@@ -43,13 +46,17 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     add = commands.add_parser
 
-    command = add("prepare", help="turn an original download into a data set by ReChorus's published rules")
+    command = add(
+        "prepare", help="turn an original download into a data set, by ReChorus's published rules or by a --split"
+    )
     command.add_argument(
-        "name",
+        "original",
         type=file_name,
-        help=f"{', '.join(_PREPARERS)}, or an Amazon 5-core category such as Grocery_and_Gourmet_Food",
+        help=f"{', '.join(_PREPARERS)}, or an Amazon category such as Grocery_and_Gourmet_Food; with --split an Amazon "
+        f"category or {', '.join(ORIGINALS)}",
     )
     command.add_argument("--raw", type=path, required=True, help="the unpacked download: a folder, or its main file")
+    command.add_argument("--name", type=file_name, help="the new data set's name (default: the same)")
     command.add_argument(
         "--utc_offset",
         type=Number(-24, 24),
@@ -57,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
         help="MovieLens: whose days split the set, in hours; as published",
     )
     command.set_defaults(run=_prepare)
+    _add_rules(command, SPLITS, default=None, other="if not given ReChorus's published rule")
     _add_output(command)
 
     command = add(
@@ -65,8 +73,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "source",
         type=path,
-        help="a CSV file, with --user and --item; a .inter file; or a folder: with one; with NAME.train.inter, "
-        "NAME.test.inter and perhaps NAME.valid.inter; or with train.txt, test.txt and perhaps valid.txt",
+        help="a CSV file, with --user and --item; a .inter file, both perhaps .gz; or a folder: with one; with "
+        "NAME.train.inter, NAME.test.inter and perhaps NAME.valid.inter; or with train.txt, test.txt and perhaps "
+        "valid.txt",
     )
     command.add_argument("--user", type=text, metavar="COLUMN", help="a table's column of users, by any ids")
     command.add_argument("--item", type=text, metavar="COLUMN", help="its column of items")
@@ -79,24 +88,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--sep", type=separator, default=",", help="what separates its columns")
     command.add_argument("--name", type=file_name, help="the new data set's name (default: the source's)")
-    command.add_argument(
-        "--split",
-        choices=("auto", "given", *SPLITS),
+    _add_rules(
+        command,
+        ("auto", "given", *SPLITS),
         default="auto",
-        help="given: the source's own; leave_one_out: a user's last clicks, without times drawn ones; ratio: a tenth "
-        "of each user's clicks, drawn, for dev and for test; time: the latest two tenths of all; auto: given if there "
-        "is one, else leave_one_out",
-    )
-    command.add_argument(
-        "--neg_items",
-        type=natural,
-        choices=(0, 99),
-        help="unclicked items a row of dev and test; 0: rank all items (default: 99 after leave_one_out, else 0)",
-    )
-    command.add_argument(
-        "--min_rating",
-        type=Number(-1e38, 1e38),
-        help="clicks are ratings of at least this; if not given all rows, or those with a --label of at least 1",
+        other="given: the source's own; auto: given if there is one, else leave_one_out",
     )
     command.set_defaults(run=_convert)
     _add_output(command)
@@ -114,6 +110,40 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_rules(command: argparse.ArgumentParser, splits: tuple[str, ...], default: str | None, other: str) -> None:
+    command.add_argument(
+        "--split",
+        choices=splits,
+        default=default,
+        help="leave_one_out: a user's last clicks, without times drawn ones; ratio: a tenth of each user's clicks, "
+        "drawn, for dev and for test; time: the latest two tenths of all; date: those from --test_from on for test, a "
+        f"drawn tenth of the earlier ones for dev; {other}",
+    )
+    command.add_argument(
+        "--test_from",
+        type=moment,
+        metavar="DATE",
+        help="of a split by date: such as 2014-04-01, in UTC, or a number in the unit of the source's times",
+    )
+    command.add_argument(
+        "--min_rating",
+        type=number,
+        help="clicks are ratings of at least this (default: all rows are; of a table with --label those of 1 or more)",
+    )
+    command.add_argument(
+        "--k_core",
+        type=positive_int,
+        metavar="N",
+        help="keep users and items that have at least N clicks, of what is left",
+    )
+    command.add_argument(
+        "--neg_items",
+        type=natural,
+        choices=(0, 99),
+        help="unclicked items a row of dev and test; 0: rank all items (default: 99 after leave_one_out, else 0)",
+    )
+
+
 def _add_output(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--out", type=path, default=Path("data"), help="the folder to write the data set's folder into"
@@ -122,25 +152,42 @@ def _add_output(command: argparse.ArgumentParser) -> None:
 
 
 def _prepare(args: argparse.Namespace) -> None:
-    if not args.raw.exists():
+    if not os.path.exists(args.raw):
         raise UserError(f"--raw {args.raw} does not exist; unpack the original download there")
-    check_name(args.name, "name")
-    target = args.out / args.name
-    if args.name in _PREPARERS:
-        _PREPARERS[args.name](args, target)
+    check_name(args.original, "original")
+    name = args.original if args.name is None else args.name
+    check_name(name, "--name")
+    target, more = args.out / name, []
+    if args.split is not None:
+        if args.original in _PREPARERS:
+            raise UserError(
+                f"{args.original} is split by ReChorus's published rule; --split is for {', '.join(ORIGINALS)}"
+            )
+        more = convert(find_original(args.original, args.raw), target, _rules(args))
+    elif args.original in ORIGINALS:
+        raise UserError(f"ReChorus has no published rule for {args.original}; choose a --split, {', '.join(SPLITS)}")
+    elif _rules(args) != Rules(split=None, seed=args.seed):
+        raise UserError("--test_from, --min_rating, --k_core and --neg_items go with a --split")
+    elif args.original in _PREPARERS:
+        _PREPARERS[args.original](args, target)
     else:
-        prepare_amazon(args.name, args.raw, target, args.seed)
-    _tell(target)
+        prepare_amazon(args.original, args.raw, target, args.seed)
+    _tell(target, *more)
 
 
 def _convert(args: argparse.Namespace) -> None:
     source = args.source.resolve()
-    name = args.name if args.name is not None else source.stem if source.is_file() else source.name
+    name = args.name
+    if name is None:
+        name = Path(unpacked_name(source)).stem if source.is_file() else source.name
     check_name(name, "--name")
+    found = find_source(args.source, _columns(args), args.sep)
+    _tell(args.out / name, *convert(found, args.out / name, _rules(args)))
+
+
+def _rules(args: argparse.Namespace) -> Rules:
     neg_items = None if args.neg_items is None else args.neg_items > 0
-    columns = _columns(args)
-    more = convert(args.source, args.out / name, args.split, neg_items, args.min_rating, args.seed, columns, args.sep)
-    _tell(args.out / name, *more)
+    return Rules(args.split, args.test_from, args.min_rating, args.k_core, neg_items, args.seed)
 
 
 def _columns(args: argparse.Namespace) -> Columns | None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from ans_fast.charts import new_figure, png
 from ans_fast.data.dataset import Dataset, Events
+from ans_fast.data.description import told_time
 from ans_fast.files import write_atomically
 
 _SPLITS = ("train", "dev", "test")
@@ -19,7 +20,7 @@ def describe(dataset: Dataset) -> list[tuple[str, str]]:
     per_user, per_item = _counts(clicks.users), _counts(clicks.items)
     pairs = len(np.unique(clicks.users * dataset.n_items + clicks.items))
     about = dataset.description
-    span = [f"{np.datetime64(int(t), 's')}Z" if 1e8 < t < 1e11 else f"{t:g}" for t in _span(dataset.clicked_by_all)]
+    span = map(told_time, _span(dataset.clicked_by_all))
     rows = [
         ("data set", f"{dataset.name} ({dataset.mode})"),
         ("source", about.source),

@@ -6,6 +6,8 @@ import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+import numpy as np
+
 from ans_fast.data.raw_files import DESCRIPTION_FILE, read_bytes
 from ans_fast.errors import UserError
 
@@ -45,6 +47,11 @@ class Description:
         if self.dropped_duplicates:
             lines.append(f"repeated clicks: {self.dropped_duplicates:,} dropped, the earliest counts")
         return lines
+
+
+def told_time(time: float) -> str:
+    """A time as a date where it is likely one, in seconds since 1970."""
+    return f"{np.datetime64(int(time), 's')}Z" if 1e8 < time < 1e11 else f"{time:g}"
 
 
 def read_description(folder: Path) -> Description:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +14,7 @@ from ans_fast.data.ids import Ids
 from ans_fast.data.own_table import Columns, clicks_of, read_own
 from ans_fast.data.prepare import rules, splits
 from ans_fast.errors import UserError
+from ans_fast.flag_types import moment
 from ans_fast.graph import BipartiteGraph
 from ans_fast.packages import optional
 
@@ -136,20 +138,28 @@ class Interactions:
         return BipartiteGraph(self.users, self.items, self.n_users, self.n_items)
 
     def split(
-        self, how: str = "leave_one_out", dev: float = splits.DEV, test: float = splits.TEST, seed: int = 0
+        self,
+        how: str = "leave_one_out",
+        dev: float = splits.DEV,
+        test: float = splits.TEST,
+        seed: int = 0,
+        test_from: str | float | datetime.date | None = None,
     ) -> tuple[Interactions, Interactions, Interactions]:
         """Train, dev and test, with the ids of the whole.
 
         Args:
             how: "leave_one_out": each user's last click is for test, the one before for dev, drawn where there are no
             times. "ratio": shares of each user's clicks are drawn. "time": the latest clicks of all are for test, those
-            before them for dev.
-            dev, test: the shares, but of leave_one_out. seed: of the draws.
+            before them for dev. "date": clicks from `test_from` on are for test, a drawn share of the earlier ones for
+            dev; users who lack one of both, and items that none of the others clicked earlier, are in no part.
+            dev, test: the shares, but of leave_one_out. seed: of the draws. test_from: a date, or a number in the
+            times' unit.
 
         Raises:
             UserError: there is no such split, or a part would be empty.
         """
-        frames, _ = splits.split_rows(self._rows(), how, seed, dev, test)
+        first = None if test_from is None else moment.taken("test_from", test_from)
+        frames, _ = splits.split_rows(self._rows(), how, seed, dev, test, first)
         train, dev_part, test_part = (self._of_numbers(f.sort_index(), self.user_ids, self.item_ids, 0) for f in frames)
         return train, dev_part, test_part
 

@@ -29,6 +29,11 @@ class Columns:
         if len(set(self.names)) < len(self.names):
             raise UserError(f"user, item, time and label must be different columns, got {', '.join(self.names)}")
 
+    @classmethod
+    def rated(cls, user: str, item: str, time: str | None, rating: str, least: float | None) -> Columns:
+        """Those of clicks that are ratings of `least` or more; without it all rows are, and ratings are not read."""
+        return cls(user, item, time) if least is None else cls(user, item, time, rating, least)
+
     @property
     def names(self) -> list[str]:
         """Those that are given."""
@@ -89,7 +94,10 @@ def _checked(
 
 def _numbers(values: pd.Series) -> np.ndarray:
     """float64, NaN where there is no number."""
-    return pd.to_numeric(values, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+    try:
+        return pd.to_numeric(values, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+    except OverflowError:  # a whole number beyond float64, which as text is infinite
+        return _numbers(values.astype(str))
 
 
 def _seconds(values: pd.Series) -> np.ndarray:
@@ -99,4 +107,4 @@ def _seconds(values: pd.Series) -> np.ndarray:
         if np.isfinite(numbers[0]):
             return numbers
     dates = pd.to_datetime(values, errors="coerce", utc=True, format="ISO8601")
-    return (dates - pd.Timestamp(0, tz="UTC")).dt.total_seconds().to_numpy(np.float64)
+    return (dates - pd.Timestamp("1970-01-01", tz="UTC")).dt.total_seconds().to_numpy(np.float64)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
-from collections.abc import Sequence
+import os
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from ans_fast.errors import UserError, reason
@@ -16,11 +20,17 @@ DESCRIPTION_FILE = "description.json"
 ID_FILES = ("user2newid.json", "item2newid.json")
 MAX_ID = 100_000_000  # every table has a row an id, so ids must be compact
 MAX_TIME = 4e18  # nanoseconds of this century: sums, differences and integers of times stay exact enough and finite
+GZIP = ".gz"
 
 
 def read_bytes(path: Path) -> bytes:
-    """The whole file without a byte-order mark; UserError where it is missing, a directory, unreadable or empty."""
-    data = _contents(path).removeprefix(b"\xef\xbb\xbf")
+    """The whole file, unpacked if it is a .gz, without a byte-order mark; UserError where it is missing, a directory,
+    unreadable or empty."""
+    data = _contents(path)
+    if path.suffix == GZIP:
+        with readable(path):
+            data = gzip.decompress(data)
+    data = data.removeprefix(b"\xef\xbb\xbf")
     if not data.strip():
         raise UserError(f"{path} is empty")
     return data
@@ -64,12 +74,32 @@ def malformed(path: Path, error: Exception) -> UserError:
     return UserError(f"{path} is malformed: {said}")
 
 
-def _contents(path: Path) -> bytes:
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """What goes wrong with a file that is read in the body, as a UserError."""
     try:
-        return path.read_bytes()
+        yield
     except FileNotFoundError:
         raise UserError(f"{path} is missing") from None
     except IsADirectoryError:
         raise UserError(f"{path} is a folder, expected a file") from None
+    except (gzip.BadGzipFile, EOFError, zlib.error):
+        raise UserError(f"{path} is no gzip file, or not a whole one; download it again") from None
     except OSError as error:
         raise UserError(f"cannot read {path}: {reason(error)}") from None
+
+
+def find(folder: Path, names: Sequence[str]) -> Path | None:
+    """The first of the files that is in the folder, as it is or as a .gz."""
+    paths = (folder / (name + ending) for name in names for ending in ("", GZIP))
+    return next((path for path in paths if os.path.isfile(path)), None)
+
+
+def unpacked_name(path: Path) -> str:
+    """The name of a file, or of what a .gz holds."""
+    return path.name.removesuffix(GZIP)
+
+
+def _contents(path: Path) -> bytes:
+    with readable(path):
+        return path.read_bytes()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import os
 import re
 import signal
@@ -103,8 +104,8 @@ def test_describe(write, mode: str, capsys: pytest.CaptureFixture) -> None:
         ("prepare ML_1MTOPK --raw {tmp}/lists", "ratings.dat is missing"),
         ("prepare MIND --raw {tmp}/lists", "has no behaviors.tsv"),
         ("prepare Toys --raw {tmp}/lists", "has neither reviews_Toys_5.json"),
-        ("prepare ../x --raw {tmp}/lists", "name must be a folder's name such as demo"),
-        ("prepare .. --raw {tmp}/lists", "name must be a folder's name such as demo"),
+        ("prepare ../x --raw {tmp}/lists", "original must be a folder's name such as demo"),
+        ("prepare .. --raw {tmp}/lists", "original must be a folder's name such as demo"),
         ("convert {tmp}/no", "no such file or directory; expected a .inter file or a folder"),
         ("convert {tmp}", "0 .inter files and no train.txt"),
         ("convert {tmp}/lists --min_rating 3", "--min_rating needs ratings"),
@@ -114,7 +115,13 @@ def test_describe(write, mode: str, capsys: pytest.CaptureFixture) -> None:
         ("convert {tmp}/lists --name a\0b", r"--name: expected a path without control characters .*, got 'a\\x00b'"),
         ("convert {tmp}/lists --out {tmp}", "lists holds test.txt, which is no file of a data set, and would be"),
         ("convert {tmp}/films --split given --out {tmp}", "has no split of its own; use --split leave_one_out"),
-        ("convert {tmp}/films --min_rating 9 --out {tmp}", "has no rating of at least 9"),
+        (
+            "convert {tmp}/lists --k_core 2 --out {tmp}/o",
+            "lists has its own split, which --k_core would change; choose",
+        ),
+        ("convert {tmp}/films --split date --out {tmp}/o", "test_from, the time of the first test click, goes with"),
+        ("convert {tmp}/films --k_core 2 --out {tmp}/o", "no user and item has 2 clicks"),
+        ("convert {tmp}/films --min_rating 9 --out {tmp}", "films.inter has no row with a rating of at least 9"),
         ("convert {tmp}/films --out {tmp}/films/films.inter", "cannot write"),
     ],
 )
@@ -219,6 +226,26 @@ def test_convert_own_table(own: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     users, items = read_ids(tmp_path / "data/shop")
     expected = {f"u,{u}": f"i], [{(u * 7 + 27) % 40}" for u in range(12)}
     assert dict(zip(users[data.test.users], items[data.test.items], strict=True)) == expected
+
+
+def test_packed_files(own: Path, atomic: Path, tmp_path: Path) -> None:
+    """Named after what they hold."""
+    for path in (own, atomic / "films.inter"):
+        (tmp_path / f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+    columns = "--user who --item what --sep ;".split()
+    for flags in ([f"{tmp_path}/shop.csv.gz", *columns], [f"{tmp_path}/films.inter.gz"]):
+        assert main(["convert", *flags, "--neg_items", "0", "--out", str(tmp_path / "data")]) == 0
+    assert (len(load(tmp_path / "data", "shop").test), len(load(tmp_path / "data", "films").test)) == (12, 20)
+
+
+def test_a_core_of_ones_own_table(own: Path, tmp_path: Path) -> None:
+    """Users have ten items; those items count that three of them have."""
+    flags = f"convert {own} --user who --item what --time when --sep ; --neg_items 0 --k_core 3 --name core"
+    assert main([*flags.split(), "--out", str(tmp_path)]) == 0
+    data = load(tmp_path, "core")
+    counts = [np.bincount(ids)[1:] for ids in (data.clicked_by_all.users, data.clicked_by_all.items)]
+    assert min(map(min, counts)) >= 3
+    assert data.description.source == "a table (shop.csv), 3-core"
 
 
 @pytest.mark.parametrize(("how", "sizes"), [("ratio", [96, 12, 12]), ("time", [96, 12, 12])])

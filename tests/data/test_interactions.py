@@ -62,6 +62,12 @@ def test_the_earliest_of_repeats_counts_and_they_are_told() -> None:
     assert made.graph.n_edges == 3
 
 
+def test_dates_of_all_years() -> None:
+    times = ["0001-01-01", "1969-12-31 23:59:59.5", "9999-12-31"]
+    made = Interactions.from_dataframe(table(list("abc"), [1, 2, 3], time=times), time="time")
+    assert made.times.tolist() == [-62_135_596_800, -0.5, 253_402_214_400]
+
+
 @pytest.mark.parametrize(
     "times",
     [
@@ -82,6 +88,8 @@ def test_dates_are_seconds_in_utc(times: list) -> None:
         ({"item": [1.0, np.nan]}, {}, "row 1 of the table: item is missing"),
         ({"when": [1, np.inf]}, {"time": "when"}, "row 1 of the table: when is inf, expected a number or a date"),
         ({"when": ["2024-01-01", "soon"]}, {"time": "when"}, "row 1 of the table: when is 'soon', expected a number"),
+        ({"when": [3, 10**400]}, {"time": "when"}, "row 1 of the table: when is 1000.*, expected a number"),
+        ({"stars": [5, -(10**400)]}, {"label": "stars"}, "row 1 of the table: stars is -1000.*, expected a number"),
         ({"when": [3, None]}, {"time": "when"}, "row 1 of the table: when is missing"),
         ({"stars": ["5", "?"]}, {"label": "stars"}, r"row 1 of the table: stars is '\?', expected a number"),
         ({"stars": [3, 2]}, {"label": "stars", "min_label": 4}, "the table has no row with a stars of at least 4"),
@@ -177,10 +185,37 @@ def test_time_cuts_between_times() -> None:
 
 
 @pytest.mark.parametrize(
+    "first",
+    [1_704_153_600, "2024-01-02", "2024-01-02T01:00+01:00", datetime.date(2024, 1, 2), pd.Timestamp("2024-01-02")],
+)
+def test_date_parts_what_came_before_from_the_rest(first) -> None:
+    """c and 4 are seen too late to be learned from, b never again."""
+    days = ["2024-01-01", "2024-01-01", "2024-01-02", "2024-01-03", "2024-01-02", "2024-01-01T23:59:59"]
+    whole = Interactions.from_dataframe(table(list("aaaacb"), [1, 2, 3, 4, 1, 3], time=days), time="time")
+    whole = Interactions.from_dataframe(
+        pd.concat([whole.to_dataframe(), table(["d"] * 3, [1, 3, 2], time=[0, 9, 1_704_153_600])]), time="time"
+    )
+    train, dev, test = whole.split("date", dev=0.25, test_from=first)
+    assert pairs(test) == {("a", 3), ("d", 2)}
+    assert pairs(train) | pairs(dev) == {("a", 1), ("a", 2), ("d", 1), ("d", 3)}
+    assert (len(dev), dev.user_ids is whole.user_ids) == (1, True)
+
+
+@pytest.mark.parametrize(
     ("make", "expected"),
     [
+        (lambda: clicks(times=False).split("date", test_from=3), "a split by date needs times"),
+        (lambda: clicks().split("date"), "test_from, the time of the first test click, goes with a split by date"),
+        (lambda: clicks().split("time", test_from=3), "goes with a split by date, and only with one"),
+        (
+            lambda: clicks().split("date", test_from="spring"),
+            "test_from must be a date such as 2014-04-01, or a number",
+        ),
+        (lambda: clicks().split("date", test_from=float("nan")), "test_from must be a date .*, got nan"),
+        (lambda: clicks().split("date", test_from=[3]), r"test_from must be a date .*, got \[3\]"),
+        (lambda: clicks().split("date", test_from=1e6), r"too few clicks come before 1e\+06, or from then on"),
         (lambda: clicks(times=False).split("time"), "a split by time needs times"),
-        (lambda: clicks().split("thirds"), "split must be one of leave_one_out, ratio, time, got 'thirds'"),
+        (lambda: clicks().split("thirds"), "split must be one of leave_one_out, ratio, time, date, got 'thirds'"),
         (
             lambda: clicks().split("ratio", dev=0.6, test=0.4),
             "dev and test must be shares above 0",

@@ -203,10 +203,10 @@ def test_amazon_meta(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("{'reviewerID': 1}\n", "line 1: reviewerID is 1, expected str"),
+        ("{'reviewerID': 1}\n", "line 1: reviewerID is 1, expected text"),
         ("{'reviewerID': x}\n", "line 1: expected one object a line, as JSON"),
         ("[1]\n", "line 1: expected one object a line, as JSON"),
-        ('{"reviewerID": "A", "asin": "B"}\n', "line 1: unixReviewTime is None, expected int"),
+        ('{"reviewerID": "A", "asin": "B"}\n', "line 1: unixReviewTime is None, expected a whole number"),
         ("", "Toys_5.json is empty"),
     ],
 )
@@ -218,7 +218,7 @@ def test_mistakes_in_reviews(tmp_path: Path, text: str, expected: str) -> None:
 
 def test_cut_download(tmp_path: Path) -> None:
     whole = gzip.compress(b'{"reviewerID": "A", "asin": "B", "unixReviewTime": 1}\n' * 1000)
-    for data, expected in ((whole[:60], "ends early after line"), (b"hello", "is no gzip file")):
+    for data, expected in ((whole[:60], "not a whole one"), (b"hello", "is no gzip file")):
         (tmp_path / "Toys_5.json.gz").write_bytes(data)
         with pytest.raises(UserError, match=expected):
             prepare_amazon("Toys", tmp_path, tmp_path / "out", seed=0)

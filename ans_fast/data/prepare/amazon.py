@@ -1,36 +1,34 @@
-"""An Amazon 5-core review file (an object a line, perhaps .gz) and its meta file into the Top-k format."""
+"""Amazon's reviews: a 5-core review file and its meta file into the Top-k format, by ReChorus's rule."""
 
 from __future__ import annotations
 
-import ast
-import gzip
-import json
-import zlib
-from collections.abc import Iterator
+import os
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from ans_fast.data.description import Description
+from ans_fast.data.own_table import Columns
+from ans_fast.data.prepare.json_lines import read_records, records
 from ans_fast.data.prepare.rules import leave_one_out
 from ans_fast.data.prepare.write import write_set
-from ans_fast.errors import UserError, reason
+from ans_fast.data.raw_files import find
+from ans_fast.errors import UserError
 
-_FIELDS = {"reviewerID": str, "asin": str, "unixReviewTime": int}
-_TIME_END = 2**53  # times are read as float64
+_KINDS = {"reviewerID": str, "asin": str, "unixReviewTime": int, "overall": float}
 
 
 def prepare_amazon(name: str, raw: Path, target: Path, seed: int) -> None:
     """Every review is a click, one of the same user, item and time once; by time, then user; each user's last two rows
     are dev and test, unless they are its first. The files of 2014 and of 2018 are read alike. Raises UserError."""
-    path = raw if raw.is_file() else _find(raw, [f"reviews_{name}_5.json", f"{name}_5.json"])
+    path = raw if os.path.isfile(raw) else find(raw, [f"reviews_{name}_5.json", f"{name}_5.json"])
     if path is None:
         raise UserError(f"{raw} has neither reviews_{name}_5.json(.gz) nor {name}_5.json(.gz)")
-    reviews = pd.DataFrame(list(_read(path)), columns=["user", "item", "time"])
+    reviews = read_reviews(path)
     rows = reviews.drop_duplicates()
     frames = leave_one_out(rows.sort_values(["time", "user"], kind="stable"))
-    meta = _find(path.parent, [f"meta_{name}.json"])
+    meta = find(path.parent, [f"meta_{name}.json"])
     description = Description(
         source=f"Amazon reviews, {name}",
         split="leave-one-out: a user's last click by time for test, the one before for dev",
@@ -41,62 +39,16 @@ def prepare_amazon(name: str, raw: Path, target: Path, seed: int) -> None:
     write_set(target, frames, description, neg_items=True, item_meta=item_meta)
 
 
-def _find(folder: Path, names: list[str]) -> Path | None:
-    paths = (folder / (name + ending) for name in names for ending in ("", ".gz"))
-    return next((path for path in paths if path.is_file()), None)
-
-
-def _records(path: Path) -> Iterator[tuple[int, dict]]:
-    """The numbered objects of a file with one a line."""
-    number = 0
-    opened = gzip.open if path.suffix == ".gz" else open
-    try:
-        with opened(path, "rt", encoding="utf-8-sig") as file:
-            for number, line in enumerate(file, 1):
-                if line.strip():
-                    record = _parse(line)
-                    if not isinstance(record, dict):
-                        raise ValueError
-                    yield number, record
-    except gzip.BadGzipFile:
-        raise UserError(f"{path} is no gzip file, in spite of its name") from None
-    except (EOFError, zlib.error):
-        raise UserError(f"{path} ends early after line {number}; download it again") from None
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {reason(error)}") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path} line {number + 1} is not UTF-8 text") from None
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        raise UserError(f"{path} line {number}: expected one object a line, as JSON") from None
-
-
-def _parse(line: str) -> Any:
-    """A line of JSON, or of Python literals as in the meta files of 2014."""
-    try:
-        return json.loads(line)
-    except ValueError:
-        return ast.literal_eval(line.strip())
-
-
-def _read(path: Path) -> Iterator[tuple]:
-    found = False
-    for number, record in _records(path):
-        for field, kind in _FIELDS.items():
-            if type(record.get(field)) is not kind:
-                raise UserError(f"{path} line {number}: {field} is {record.get(field)!r:.60}, expected {kind.__name__}")
-        if abs(record["unixReviewTime"]) >= _TIME_END:
-            raise UserError(f"{path} line {number}: unixReviewTime is {record['unixReviewTime']}, expected seconds")
-        found = True
-        yield tuple(record[field] for field in _FIELDS)
-    if not found:
-        raise UserError(f"{path} is empty")
+def read_reviews(path: Path, min_rating: float | None = None) -> pd.DataFrame:
+    """user, item and time of the reviews, an object a line, perhaps .gz; those rated min_rating or more. UserError."""
+    return read_records(path, Columns.rated("reviewerID", "asin", "unixReviewTime", "overall", min_rating), _KINDS)
 
 
 def _meta(path: Path, items: set[str]) -> pd.DataFrame:
     """i_category (the third level of the first category path, 0 if none), r_complement (also bought) and r_substitute
     (also viewed), the latter as lists of old ids among items."""
     rows = []
-    for number, record in _records(path):
+    for number, record in records(path):
         asin = record.get("asin")
         if isinstance(asin, str) and asin in items:
             try:

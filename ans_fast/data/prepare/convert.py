@@ -1,14 +1,13 @@
-"""A person's own table, RecBole's atomic files and LightGCN's adjacency lists into the Top-k format."""
+"""Clicks of any source into the Top-k format: read, filtered, split."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from ans_fast.data.description import Description
-from ans_fast.data.own_table import Columns
-from ans_fast.data.prepare.adjacency import read_adjacency
 from ans_fast.data.prepare.rules import (
     N_NEGATIVES,
     Frames,
@@ -16,8 +15,9 @@ from ans_fast.data.prepare.rules import (
     drawn_order,
     drop_repeats,
     hold_out_last,
+    k_core,
 )
-from ans_fast.data.prepare.sources import Source, find_source
+from ans_fast.data.prepare.sources import Source
 from ans_fast.data.prepare.splits import split_rows
 from ans_fast.data.prepare.write import write_set
 from ans_fast.errors import UserError
@@ -25,44 +25,51 @@ from ans_fast.errors import UserError
 _NAMED = 10  # unread files that are named; of more, how many there are
 
 
-def convert(
-    source: Path,
-    target: Path,
-    split: str,
-    neg_items: bool | None,
-    min_rating: float | None,
-    seed: int,
-    columns: Columns | None = None,
-    sep: str = ",",
-) -> list[str]:
-    """Writes source's clicks as a Top-k set into the folder target; tells what its description does not, in lines.
+@dataclass(frozen=True)
+class Rules:
+    """What becomes of a source's clicks.
 
-    source: a CSV file, whose `columns` lie between `sep`; a .inter file; or a folder with one, with RecBole's
-    NAME.train.inter, NAME.test.inter and perhaps NAME.valid.inter, or with LightGCN's train.txt, test.txt and perhaps
-    valid.txt. split: "given" keeps the files' split; those of `split_rows`; "auto" is "given" where there is one, else
+    split: "given" keeps the files' split; those of `split_rows`; "auto" is "given" where there is one, else
     "leave_one_out". Clicks of one time, all of them where the source has no times, count in an order drawn with `seed`.
-    neg_items: whether dev and test get 99 unclicked items a row; None: after leave_one_out only. Raises UserError.
+    test_from: of a split by date. min_rating: of ratings that are clicks. k_core: clicks that users and items have at
+    least, of what is left; None: all stay. neg_items: whether dev and test get 99 unclicked items a row; None: after
+    leave_one_out only.
     """
-    found = find_source(source, columns, sep)
-    if split == "given" and len(found.files) == 1:
-        raise UserError(f"{source} has no split of its own; use --split leave_one_out")
-    parts = _read(found, min_rating)
+
+    split: str = "auto"
+    test_from: float | None = None
+    min_rating: float | None = None
+    k_core: int | None = None
+    neg_items: bool | None = None
+    seed: int = 0
+
+
+def convert(found: Source, target: Path, rules: Rules) -> list[str]:
+    """Writes the source's clicks as a Top-k set into the folder target; tells what its description does not, in lines.
+    Of clicks that a user repeats on an item the earliest counts. Raises UserError."""
+    own_split = len(found.files) > 1 and rules.split in ("auto", "given")
+    if rules.split == "given" and not own_split:
+        raise UserError(f"{found.path} has no split of its own; use --split leave_one_out")
+    if own_split and rules.k_core is not None:
+        raise UserError(f"{found.path} has its own split, which --k_core would change; choose another --split")
+    how = "leave_one_out" if rules.split in ("auto", "given") else rules.split
+    parts = _read(found, rules.min_rating)
     read = sum(map(len, parts))
     times = all("time" in part for part in parts)
-    own_split = len(parts) > 1 and split in ("auto", "given")
-    how = "leave_one_out" if split in ("auto", "given") else split
     if own_split:
         parts = [drop_repeats(part) for part in parts]
-        frames, told = _given(parts, times, seed, found)
+        frames, told = _given(parts, times, rules.seed, found)
     else:
-        parts = [drop_repeats(pd.concat(parts, ignore_index=True))]
-        frames, told = split_rows(parts[0] if times else parts[0][["user", "item"]], how, seed, where=str(source))
+        rows = pd.concat(parts, ignore_index=True)
+        parts = [drop_repeats(rows if times else rows[["user", "item"]])]
+        rows = parts[0] if rules.k_core is None else k_core(parts[0], rules.k_core)
+        frames, told = split_rows(rows, how, rules.seed, test_from=rules.test_from, where=str(found.path))
     by_row = not own_split and how == "leave_one_out"
-    drawn = by_row if neg_items is None else neg_items
+    drawn = by_row if rules.neg_items is None else rules.neg_items
     description = Description(
-        source=found.told,
+        source=", ".join([found.told, *_filters(rules)]),
         split=told,
-        seed=seed if drawn or not (own_split and len(parts) == 3) else None,
+        seed=rules.seed if drawn or not (own_split and len(parts) == 3) else None,
         times=times,
         rank="row" if by_row or drawn else "user",
         dropped_duplicates=read - sum(map(len, parts)),
@@ -81,9 +88,14 @@ def convert(
 def _read(found: Source, min_rating: float | None) -> list[pd.DataFrame]:
     if min_rating is None:
         return [found.read(file) for file in found.files]
-    if found.read is read_adjacency:
-        raise UserError("--min_rating needs ratings, which adjacency lists do not have")
+    if not found.rated:
+        raise UserError(f"--min_rating needs ratings, which {found.kind} do not have")
     return [found.read(file, min_rating) for file in found.files]
+
+
+def _filters(rules: Rules) -> list[str]:
+    rated = [] if rules.min_rating is None else [f"ratings of at least {rules.min_rating:g}"]
+    return rated + ([] if rules.k_core is None else [f"{rules.k_core}-core"])
 
 
 def _given(parts: list[pd.DataFrame], times: bool, seed: int, found: Source) -> tuple[Frames, str]:

@@ -39,9 +39,8 @@ def prepare_ctr(raw: Path, target: Path, utc_offset: float) -> None:
     write_set(target, frames, Description("MovieLens-1M", _SPLIT), columns, item_meta=_meta(raw, int))
 
 
-def _read(raw: Path, utc_offset: float) -> pd.DataFrame:
-    """user, item int64, time, label and context of the 5-core (one pass, as published) of ratings.dat."""
-    path = raw if raw.is_file() else raw / "ratings.dat"
+def read_ratings(path: Path) -> pd.DataFrame:
+    """user, item, rating and time, int64, of ratings.dat. Raises UserError."""
     text = read_bytes(path)
     try:  # "1::1193::5::978300760" at single colons: every second column is empty
         numbers = dict.fromkeys((0, 2, 4, 6), np.int64)
@@ -56,7 +55,12 @@ def _read(raw: Path, utc_offset: float) -> pd.DataFrame:
             if not re.fullmatch(rb"\d{1,18}(::\d{1,18}){3}", line):
                 raise UserError(f"{path} line {number}: expected UserID::MovieID::Rating::Timestamp, got {line[:40]!r}")
         raise UserError(f"{path} is malformed")
-    rows = table[[0, 2, 4, 6]].set_axis(["user", "item", "rating", "time"], axis=1)
+    return table[[0, 2, 4, 6]].set_axis(["user", "item", "rating", "time"], axis=1)
+
+
+def _read(raw: Path, utc_offset: float) -> pd.DataFrame:
+    """The ratings' 5-core (one pass, as published), with label and context."""
+    rows = read_ratings(raw if raw.is_file() else raw / "ratings.dat")
     rows["label"] = (rows.rating >= 4).astype(np.int64)
     return add_time_context(k_core(rows, rounds=1), utc_offset)
 

@@ -15,19 +15,20 @@ _PERIODS = np.array([8] * 5 + [0] * 4 + [1] * 2 + [2] * 2 + [3] * 3 + [4] * 2 + 
 def k_core(rows: pd.DataFrame, k: int = 5, rounds: int | None = None) -> pd.DataFrame:
     """The rows of users and items with at least k rows, of label 1 where they have labels, in `rounds` passes or until
     nothing changes. Raises UserError."""
-    done = 0
+    ids = [pd.factorize(rows[column])[0] for column in ("user", "item")]
+    clicks = rows["label"].to_numpy() == 1 if "label" in rows else np.ones(len(rows), bool)
+    left, done = np.arange(len(rows)), 0
     while rounds is None or done < rounds:
-        clicks = rows[rows.label == 1] if "label" in rows else rows
-        keep = np.ones(len(rows), bool)
-        for column in ("user", "item"):
-            counts = clicks[column].value_counts()
-            keep &= rows[column].isin(counts.index[counts >= k]).to_numpy()
+        keep = np.ones(len(left), bool)
+        for numbers in ids:
+            counts = np.bincount(numbers[left], weights=clicks[left])
+            keep &= counts[numbers[left]] >= k
         if keep.all():
             break
-        rows, done = rows[keep], done + 1
-    if rows.empty:
+        left, done = left[keep], done + 1
+    if not len(left):
         raise UserError(f"no user and item has {k} clicks, so the {k}-core is empty")
-    return rows.reset_index(drop=True)
+    return rows.iloc[left].reset_index(drop=True)
 
 
 def renumber(frames: list[pd.DataFrame], column: str) -> tuple[list[np.ndarray], dict]:

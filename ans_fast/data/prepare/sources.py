@@ -12,6 +12,7 @@ import pandas as pd
 from ans_fast.data.own_table import Columns, read_own
 from ans_fast.data.prepare.adjacency import read_adjacency
 from ans_fast.data.prepare.atomic import read_atomic
+from ans_fast.data.raw_files import unpacked_name
 from ans_fast.errors import UserError, reason
 
 _ATOMIC, _LISTS = "RecBole's atomic files", "LightGCN's adjacency lists"
@@ -20,12 +21,19 @@ _SPLITS = ("train", "valid", "test")
 
 @dataclass(frozen=True)
 class Source:
-    """files: one with all clicks, or train and test, or train, dev and test; unread: the folder's other files."""
+    """files: one with all clicks, or train and test, or train, dev and test; unread: the folder's other files. read:
+    of a file, if `rated` of those clicks alone that have a least rating."""
 
     kind: str
     read: Callable[..., pd.DataFrame]
     files: tuple[Path, ...]
     unread: tuple[str, ...] = ()
+    rated: bool = True
+
+    @property
+    def path(self) -> Path:
+        """The file, or the folder of the files."""
+        return self.files[0] if len(self.files) == 1 else self.files[0].parent
 
     @property
     def told(self) -> str:
@@ -36,7 +44,7 @@ class Source:
 def find_source(path: Path, columns: Columns | None, sep: str) -> Source:
     """The set in the folder `path`, or the .inter file or, where `columns` are named, the table itself. Raises
     UserError where there is none, or several."""
-    own = path.is_file() and path.suffix != ".inter"
+    own = path.is_file() and not unpacked_name(path).endswith(".inter")
     if own != (columns is not None):
         told = "is no .inter file: name a table's columns by --user and --item" if own else "is no table of columns"
         raise UserError(f"{path} {told}")
@@ -49,8 +57,9 @@ def find_source(path: Path, columns: Columns | None, sep: str) -> Source:
     except OSError as error:
         raise UserError(f"{path}: {reason(error)}; expected a .inter file or a folder") from None
     if "train.txt" in names:
-        return _source(path, names, _LISTS, read_adjacency, [f"{split}.txt" for split in _SPLITS])
-    atomic = [name for name in names if name.endswith(".inter")]
+        lists = [f"{split}.txt" for split in _SPLITS]
+        return replace(_source(path, names, _LISTS, read_adjacency, lists), rated=False)
+    atomic = [name for name in names if name.endswith((".inter", ".inter.gz"))]
     sets = {name.removesuffix(".train.inter") for name in atomic if name.endswith(".train.inter")}
     if len(sets) == 1:
         given = [f"{next(iter(sets))}.{split}.inter" for split in _SPLITS]

@@ -41,13 +41,16 @@ def write_set(
     items, item_ids = renumber(list(frames), "item")
     clicks = np.stack([np.concatenate(users), np.concatenate(items)], axis=1)
     rng = np.random.default_rng(description.seed)
+    tables = {}
+    for split, frame, user, item in zip(SPLITS, frames, users, items, strict=True):
+        table = pd.DataFrame({"user_id": user, "item_id": item, "time": _whole(frame.time)})
+        for name in columns:
+            table[name] = frame[name].to_numpy()
+        if neg_items and split != "train":
+            table["neg_items"] = draw_negatives(user, clicks, len(item_ids), rng, list(user_ids), advice).tolist()
+        tables[split] = table
     with atomic_folder(target) as folder:
-        for split, frame, user, item in zip(SPLITS, frames, users, items, strict=True):
-            table = pd.DataFrame({"user_id": user, "item_id": item, "time": _whole(frame.time)})
-            for name in columns:
-                table[name] = frame[name].to_numpy()
-            if neg_items and split != "train":
-                table["neg_items"] = draw_negatives(user, clicks, len(item_ids), rng, list(user_ids), advice).tolist()
+        for split, table in tables.items():
             table.to_csv(folder / f"{split}.csv", sep="\t", index=False)
         if item_meta is not None:
             known = item_meta[item_meta["item"].isin(list(item_ids))]
