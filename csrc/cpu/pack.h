@@ -196,21 +196,19 @@ ANS_PACKED V load(const bfloat16* from) {
   }
 }
 
-// The nearest bfloat16, of two the one with an even last bit; NaN stays NaN. Bits: those of a float, or of several.
-template <typename Bits>
-ANS_PACKED Bits upper_half(Bits bits) {
-  const Bits rounded = (bits + 0x7fffu + (bits >> 16 & 1u)) >> 16;
-  return (bits & 0x7fffffffu) > 0x7f800000u ? bits >> 16 | 0x40u : rounded;
+// The bits of a float, or of several, with the nearest bfloat16 as their upper half, of two the one with an even last
+// bit; NaN stays NaN.
+template <typename Bits, typename V>
+ANS_PACKED Bits rounded(V value) {
+  Bits bits;
+  memcpy(&bits, &value, sizeof bits);
+  return value != value ? bits | 0x400000u : bits + 0x7fffu + (bits >> 16 & 1u);
 }
 
-ANS_PACKED void store(bfloat16* to, float value) {
-  uint32_t bits;
-  memcpy(&bits, &value, sizeof bits);
-  to->bits = static_cast<uint16_t>(upper_half(bits));
-}
+ANS_PACKED void store(bfloat16* to, float value) { to->bits = static_cast<uint16_t>(rounded<uint32_t>(value) >> 16); }
 
 ANS_PACKED void store(bfloat16* to, Pack<float> value) {
-  *reinterpret_cast<HalfWords*>(to) = narrowed(upper_half(reinterpret_cast<Words>(value.lanes)));
+  *reinterpret_cast<HalfWords*>(to) = narrowed(rounded<Words>(value.lanes) >> 16);
 }
 
 template <typename V, typename T>

@@ -40,8 +40,8 @@ template <typename T>
 ANS_PACKED void store_register(T* row, int c, const Vector<T>* values) {
   if constexpr (std::is_same_v<T, bfloat16>) {
     if (c % 2 == 0) return;
-    *reinterpret_cast<Words*>(row + (c - 1) * kLanes<T>) = upper_half(reinterpret_cast<Words>(values[c - 1])) << 16 |
-                                                           upper_half(reinterpret_cast<Words>(values[c]));
+    const Words first = rounded<Words>(values[c - 1]), second = rounded<Words>(values[c]);
+    *reinterpret_cast<Words*>(row + (c - 1) * kLanes<T>) = (first & 0xffff0000u) | second >> 16;
   } else {
     reinterpret_cast<Vector<T>*>(row)[c] = values[c];
   }
@@ -99,7 +99,8 @@ ANS_PACKED void fetch_ahead(const PropagateArgs<T>& a, const Outer<T>* rows, int
   if (source >= 0) prefetch_row(rows + source * row + column, width);
 }
 
-// The columns of one group, `Count` vectors from `column` on, of row i. Two neighbours at a time, to add without waiting.
+// The columns of one group, `Count` vectors from `column` on, of row i. Neighbours go to two sums in turn, to be added
+// without waiting; wherever the loop ends, it is one branch that the processor did not foresee.
 template <int Count, bool Placed, typename T>
 ANS_PACKED void finish_row(const PropagateArgs<T>& a, const Layer<T>& layer, int64_t column, int64_t i) {
   using S = Stored<T>;
@@ -111,11 +112,11 @@ ANS_PACKED void finish_row(const PropagateArgs<T>& a, const Layer<T>& layer, int
   for (int c = 0; c < Count; ++c) even[c] = odd[c] = Vector<S>{};
   const int32_t* neighbour = a.graph.indices + a.graph.indptr[i];
   const int32_t* const end = a.graph.indices + a.graph.indptr[i + 1];
-  for (; neighbour + 1 < end; neighbour += 2) {
-    add_row(even, row_of(neighbour[0]));
-    add_row(odd, row_of(neighbour[1]));
+  while (neighbour < end) {
+    add_row(even, row_of(*neighbour++));
+    if (neighbour == end) break;
+    add_row(odd, row_of(*neighbour++));
   }
-  if (neighbour < end) add_row(even, row_of(neighbour[0]));
   const Sum<S> scale = a.graph.scale[i];
   const int64_t source = place_of(a.from, i), target = place_of(a.to, i);
   const Outer<T>* add = layer.add && source >= 0 ? layer.add + source * a.add_row + column : nullptr;

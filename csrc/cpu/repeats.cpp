@@ -29,29 +29,31 @@ void copy(const RepeatArgs<T>& a, const Threads& threads) {
   }
 }
 
-// Threads share out the columns. Sums of 16-bit rows are made in float32, beside `out`.
+// Every thread goes through the positions, and sums up the rows of ids that occur first in its own share of them. Sums
+// of 16-bit rows are made in float32, beside `out`.
 template <typename T>
 void sum(const RepeatArgs<T>& a, const Threads& threads) {
   using S = Sum<T>;
-  constexpr int64_t line = 64 / sizeof(T);
+  const int n_threads = threads_of(a, threads);
   S* sums;
   if constexpr (std::is_same_v<S, T>) sums = a.out;
   else sums = take<S>(threads.memory, a.n_ids * a.width);
-#pragma omp parallel for num_threads(threads_of(a, threads))
-  for (int64_t begin = 0; begin < a.width; begin += line) {
-    const int64_t end = begin + line < a.width ? begin + line : a.width;
-    for (int64_t r = 0; r < a.n_ids; ++r) {
+#pragma omp parallel for num_threads(n_threads)
+  for (int part = 0; part < n_threads; ++part) {
+    const int64_t begin = a.n_ids * part / n_threads, end = a.n_ids * (part + 1) / n_threads;
+    for (int64_t r = begin; r < a.n_ids; ++r) {
       const int64_t first = a.first[a.ids[r]];
+      if (first < begin || first >= end) continue;
       const T* row = a.rows + r * a.width;
       S* out = sums + first * a.width;
-      for (int64_t d = begin; d < end; ++d) {
-        const S value = load<S>(row + d);
-        out[d] = first == r ? value : out[d] + value;
-      }
+      for_columns<S>(a.width, [&](auto kind, int64_t d) {
+        const auto value = load<decltype(kind)>(row + d);
+        if (first == r) store(out + d, value);
+        else add_to(out + d, value);
+      });
     }
     if constexpr (!std::is_same_v<S, T>)
-      for (int64_t r = 0; r < a.n_ids; ++r)
-        for (int64_t d = r * a.width + begin; d < r * a.width + end; ++d) store(a.out + d, sums[d]);
+      for (int64_t at = begin * a.width; at < end * a.width; ++at) store(a.out + at, sums[at]);
   }
 }
 
