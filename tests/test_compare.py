@@ -133,6 +133,13 @@ def test_protocol_measures_as_lightgcn(tmp_path):
     assert sorted(path.name for path in (tmp_path / "data/lists").iterdir()) == ["test.txt", "train.txt"]
 
 
+def test_a_protocol_has_models_and_metrics():
+    args = parse("--protocol lightgcn --datasets gowalla".split())
+    assert args.models == ["LightGCN", "BPRMF"]
+    assert args.metrics == [f"{name}@{k}" for k in (20, 15) for name in ("RECALL", "NDCG", "PRECISION", "HR")]
+    assert parse("--protocol lightgcn --datasets gowalla --models ANS".split()).models == ["ANS"]
+
+
 def test_one_at_a_time_and_no_run_outlives_its_comparison(tmp_path, capsys):
     flags = "--models BPRMF --datasets demo --seeds 0 --epoch 1000000 --all=--early_stop=0".split()
     flags += ["--path", f"{tmp_path}/data", "--out", f"{tmp_path}/out"]
@@ -231,6 +238,10 @@ def test_unwritable_folder_is_told(tmp_path, capsys):
         ("--models POP --datasets demo:CTR --metrics AUC", "POP has no CTR mode"),
         ("--models POP --datasets demo:Foo", "--model_mode must be"),
         ("--models POP --datasets demo --all=--topk=5 --metrics HR@9", "--metrics HR@9: no run reports it, but HR@5"),
+        (
+            "--datasets demo",
+            "--models is missing, such as --models LightGCN,ANS; only a --protocol has some of its own",
+        ),
         ("--models BPRMF --datasets demo,x:CTR --metrics HR@5", "--metrics HR@5: CTR mode has only AUC"),
         ("--models POP --datasets demo --baseline ANS", "--baseline must be one of --models, POP, got ANS"),
         ("--models POP --datasets demo,none --metrics HR@5", "no data set 'none'"),

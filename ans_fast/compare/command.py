@@ -47,9 +47,7 @@ def parser() -> argparse.ArgumentParser:
         epilog=f"flags of the models unless --config or --flags say otherwise:\n{published}",
         formatter_class=_Help,
     )
-    made.add_argument(
-        "--models", type=NAMES, required=True, help="such as LightGCN,ANS; LightGCN+DNS is a line with its own flags"
-    )
+    made.add_argument("--models", type=NAMES, help="such as LightGCN,ANS; LightGCN+DNS is a line with its own flags")
     made.add_argument(
         "--datasets", type=NAMES, required=True, help="such as Grocery_and_Gourmet_Food,ML_1MCTR:Impression"
     )
@@ -57,8 +55,8 @@ def parser() -> argparse.ArgumentParser:
         "--protocol",
         choices=PROTOCOLS,
         help="lightgcn: data sets are LightGCN's train.txt and test.txt, as they are, and ranked as its code does; "
-        "--metrics, of which the first decides on dev, --epoch and --batch_size have its defaults, and so have the "
-        "flags of LightGCN and BPRMF",
+        "--models, --metrics, of which the first decides on dev, --epoch and --batch_size have its defaults, and so "
+        "have the flags of LightGCN and BPRMF",
     )
     made.add_argument("--seeds", type=List(seed), default="0,1,2", help="one run each")
     made.add_argument("--path", type=path, default="data/", help="folder of the data sets")
@@ -92,6 +90,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     if args.protocol is not None:
         made.set_defaults(**PROTOCOLS[args.protocol].defaults)
         args, unknown = made.parse_known_args(argv)
+    if args.models is None:
+        made.error("--models is missing, such as --models LightGCN,ANS; only a --protocol has some of its own")
     if not unknown:
         return args
     dataset, mode = _dataset_and_mode(args.datasets[0])
