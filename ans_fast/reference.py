@@ -183,6 +183,11 @@ def gru_states(
 # --- Augmented negative sampling -------------------------------------------------------------------------------------
 
 
+def candidate_scores(user_rows: Tensor, item_rows: Tensor, candidates: Tensor) -> Tensor:
+    """Products of each user's row with those of its candidates; shapes as in `ans_fast.ops.candidate_scores`."""
+    return (widened(user_rows)[:, None] * widened(item_rows)[candidates]).sum(2)
+
+
 def log_sum_exp(
     queries: Tensor,
     keys: Tensor,

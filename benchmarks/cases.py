@@ -152,6 +152,33 @@ def hardest_inputs(size: HardestSize, gated: bool) -> tuple[Tensor | None, ...]:
     return user_rows, item_hops, candidates, *((item_gate, pos_gate) if gated else (None, None))
 
 
+# --- candidate_scores ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ScoresSize:
+    """B pairs of M candidates each, rows of D values; items are the table's rows, as many as Gowalla has."""
+
+    B: int = 2_048
+    M: int = 256
+    D: int = 64
+    items: int = 40_981
+
+    def __str__(self) -> str:
+        return _listed(B=self.B, M=self.M, D=self.D, items=self.items)
+
+
+SCORES_SIZES = _swept(ScoresSize(), M=(64,), D=(128,), items=(8_714,))
+SCORES_QUICK = [ScoresSize(B=5, M=3, D=7, items=11)]
+
+
+def scores_inputs(size: ScoresSize) -> tuple[Tensor, Tensor, Tensor]:
+    """user_rows and item_rows, which want gradients, and candidates."""
+    rng = torch.Generator().manual_seed(0)
+    user_rows, item_rows = (torch.randn(n, size.D, generator=rng).requires_grad_() for n in (size.B, size.items))
+    return user_rows, item_rows, torch.randint(size.items, (size.B, size.M), generator=rng)
+
+
 # --- gru_states ------------------------------------------------------------------------------------------------------
 
 

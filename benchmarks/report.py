@@ -12,7 +12,16 @@ from benchmarks import charts, markdown
 from benchmarks.cases import ROOT
 from benchmarks.results import Table, read, write_csv
 
-SUITES = ("ans_terms", "propagate", "drawing", "hardest_negatives", "gru_states", "log_sum_exp", "epoch")
+SUITES = (
+    "ans_terms",
+    "propagate",
+    "drawing",
+    "hardest_negatives",
+    "candidate_scores",
+    "gru_states",
+    "log_sum_exp",
+    "epoch",
+)
 OPS = ("ans_terms", "propagate", "sample_negatives", "ans_noise", *SUITES[3:])
 RAW = ROOT / "build/benchmarks"
 

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import csv
+import os
 import random
+import re
+import signal
 import subprocess
 import sys
+import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -47,32 +52,35 @@ def test_arithmetic_of_several_processes() -> None:
     assert distributed.report() in (ROOT / "docs/distributed.md").read_text()
 
 
-def test_curves_go_on(tmp_path: Path) -> None:
-    lists = tmp_path / "lists"
+def test_curves_go_on_after_a_kill_and_with_more_epochs(tmp_path: Path) -> None:
+    lists, log = tmp_path / "lists", tmp_path / "work/LightGCN_BSL/log.txt"
     lists.mkdir()
     draw = random.Random(0)
     for split, size in (("train", 11), ("test", 3)):
         lines = (" ".join(map(str, [user, *draw.sample(range(50), size)])) for user in range(60))
         (lists / f"{split}.txt").write_text("\n".join(lines) + "\n")
-    arguments = [
-        "--path",
-        str(lists),
-        "--runs",
-        "LightGCN, BSL",
-        "--work",
-        str(tmp_path / "work"),
-        "--out",
-        str(tmp_path),
-    ]
+    places = ["--path", str(lists), "--work", str(tmp_path / "work"), "--out", str(tmp_path)]
+    arguments = [*places, "--runs", "LightGCN, BSL"]
+    endless = [sys.executable, "-m", "benchmarks.time_to_quality", *arguments, "--epochs", "1000000"]
+    process = subprocess.Popen(endless, cwd=ROOT, start_new_session=True, stdout=subprocess.DEVNULL)
+    try:
+        while "Epoch 2 " not in (log.read_text() if log.exists() else ""):
+            assert process.poll() is None
+            time.sleep(0.01)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    assert not (tmp_path / "time_to_quality.csv").exists()
+    killed = max(map(int, re.findall(r"Epoch (\d+) ", log.read_text())))
     curves = []
-    for epochs in ("1", "3"):
-        assert time_to_quality.main([*arguments, "--epochs", epochs]) == 0
+    for epochs in (killed + 3, killed + 5):
+        assert time_to_quality.main([*arguments, "--epochs", str(epochs)]) == 0
         with (tmp_path / "time_to_quality.csv").open() as file:
             curves.append(list(csv.DictReader(file)))
-    assert [row["epoch"] for row in curves[1]] == ["1", "2", "3"]
-    assert curves[1][0] == curves[0][0]
+        assert [row["epoch"] for row in curves[-1]] == [str(epoch) for epoch in range(1, epochs + 1)]
+    assert curves[1][: len(curves[0])] == curves[0]
     seconds = [float(row["seconds"]) for row in curves[1]]
-    assert 0 < seconds[0] < seconds[1] < seconds[2]
+    assert all(0 < before < after for before, after in pairwise(seconds))
     assert (tmp_path / "time_to_quality.png").stat().st_size > 0
 
 

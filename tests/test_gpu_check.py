@@ -324,6 +324,7 @@ def test_cases_for_the_sanitizers_are_small_and_of_all_kernels() -> None:
     assert {case.operator for case in found} == {
         "ans_terms",
         "hardest_negatives",
+        "candidate_scores",
         "propagate",
         "propagate_mean",
         "log_sum_exp",

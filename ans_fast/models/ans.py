@@ -152,14 +152,14 @@ class ANS(LossOptions, Contrastive):
 
     @property
     def seed_count(self) -> int:
-        """The last one is that of the noise; negatives are drawn by the first and shared ones by the second, where they
-        are drawn."""
-        return (1 if self.mode.listed else 2) + (self.n_shared > 0)
+        """The last one is that of the noise; negatives are drawn by the first, and those of softmaxes, where they are
+        drawn, by the second."""
+        return (1 if self.mode.listed else 2) + self.draws_negatives
 
     @property
     def negatives_told(self) -> str:
         told = super().negatives_told
-        return f"{told} and {self.num_neg:,} each" if self.contrasts else told
+        return f"{told} and {self.num_neg:,} augmented" if self.contrasts else told
 
     @property
     def captures(self) -> bool:
@@ -173,8 +173,8 @@ class ANS(LossOptions, Contrastive):
         """In CTR mode too: for the rows that are not clicked they are not looked at."""
         if self.mode.listed:
             return batch
-        if self.n_shared:
-            batch = replace(batch, context=self.draw_shared(batch, seeds[1]))
+        if self.draws_negatives:
+            batch = self.with_negatives(batch, seeds[1])
         return replace(batch, neg_items=self.draw_negatives(batch.users, seeds[0]))
 
     def loss(self, batch: Rows, seeds: Sequence[Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
@@ -216,7 +216,8 @@ class ANS(LossOptions, Contrastive):
         )
         name, ranks = "bpr", terms.bpr
         if self.contrasts:
-            name, ranks = self.loss_n, self._softmax(batch, hops, terms.differences)
+            each, _ = self.softmax_losses(batch, hops, terms.differences)
+            name, ranks = self.loss_n, each.mean()
         parts, loss = {name: ranks}, ranks
         if self.gate:
             parts |= {"sns": terms.sns, "distance": terms.distance, "orthogonality": terms.orthogonality}
@@ -233,14 +234,6 @@ class ANS(LossOptions, Contrastive):
             return hops.users.new_zeros(len(users), *hops.users.shape[1:]), torch.zeros_like(hops.items)
         of_users = rows_at(hops.users, users).to(hops.users.dtype)
         return projected(self.user_gate, of_users), projected(self.item_gate, hops.items)
-
-    def _softmax(self, batch: Rows, hops: Hops, differences: Tensor) -> Tensor:
-        """The mean softmax loss of the batch's clicks, of which `differences` are."""
-        items = hops.items.flatten(1)
-        users = rows_at(hops.users.flatten(1), hops.user_rows(batch.users))
-        negatives = rows_at(items, hops.item_rows(self.negative_items(batch)))
-        clicked = rows_at(items, hops.item_rows(batch.items)) if self.n_shared else batch.own_of(negatives)
-        return self.softmax_losses(batch, users, clicked, negatives, differences).mean()
 
     def _reg(self, batch: Rows, hops: Hops, pairs: Pairs) -> Tensor:
         """reg over the pairs of the rows at hand, by their lengths and not by copies of their embeddings."""

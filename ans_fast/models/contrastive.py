@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
@@ -15,12 +16,14 @@ from ans_fast.models.dot_product import DotProduct
 from ans_fast.models.losses import SOFTMAX_LOSSES, VECTOR_LOSSES
 from ans_fast.models.modes import TOP_K
 from ans_fast.nn.columns import Columns
-from ans_fast.nn.contrast import Negatives, bilateral_softmax, sampled_softmax
+from ans_fast.nn.contrast import Negatives, OwnNegatives, bilateral_softmax, sampled_softmax
+from ans_fast.nn.gather import rows_at
+from ans_fast.nn.hops import Hops
 from ans_fast.options import Option
 from ans_fast.training.batches import Rows
 
 TEMPERATURE = Number(1e-3, 1e3)
-SHARED = "shared"  # items int64 [B, n_shared] of Rows.context, the same in every row
+DRAWN = "drawn"  # items int64 [B, n] of Rows.context: n_own for each row, or the same n_shared in every row
 
 
 class Contrastive(DotProduct):
@@ -29,21 +32,24 @@ class Contrastive(DotProduct):
     - SSM: a click's share among it and its negatives (`nn.contrast.sampled_softmax`).
     - BSL: the same with another temperature for clicks (`nn.contrast.bilateral_softmax`).
 
-    Negatives are the batch's other items, which come as often as they are clicked, or items that are drawn once a step
-    for all its clicks, whoever has clicked them. A click's own item is no negative of it.
+    Negatives are the batch's other items, which come as often as they are clicked; or items that are drawn once a step
+    for all its clicks, whoever has clicked them; or items that are drawn for each click alone, which its user has not
+    clicked. A click's own item is no negative of it.
 
     Args:
         graph: who clicked what.
         temperature, positive_temperature: what cosines are divided by. BSL has both, the latter for clicks.
-        n_shared: items drawn once a step that are the negatives of all its clicks; 0: the batch's other items.
+        n_shared: items drawn once a step that are the negatives of all its clicks.
+        n_own: items drawn for each click that are its negatives alone. Both 0: the batch's other items.
         logq: 1 lets a negative count by the inverse of how often it is to be expected, so that their sum stands for
             that over all items ("Sampling-Bias-Corrected Neural Modeling for Large Corpus Item Recommendations", Yi et
-            al., RecSys 2019).
+            al., RecSys 2019). What a user has clicked is looked away from: own negatives come a little more often.
         ranking: "cosine", or "product" as in some published code: inner products then rank after training on cosines.
         options: see Recommender.
 
     Attributes:
         contrasts: whether the loss is one of these.
+        draws_negatives: whether negatives of softmaxes are drawn.
     """
 
     own_losses: ClassVar[dict[str, tuple[str, ...]]] = {TOP_K.name: ("SSM", "BSL")}
@@ -54,6 +60,12 @@ class Contrastive(DotProduct):
         Integer(0, 2**16),
         0,
         "items drawn once a step that all its clicks have for negatives in softmax losses; 0: the batch's other items",
+        names_runs=True,
+    )
+    n_own = Option(
+        Integer(0, 2**12),
+        0,
+        "items drawn for each click alone that are its negatives in softmax losses; 0: the batch's other items",
         names_runs=True,
     )
     logq = Option(switch, 0, "1: these negatives count by the inverse of their chance to be one", names_runs=True)
@@ -67,8 +79,12 @@ class Contrastive(DotProduct):
     def __init__(self, graph: Clicks, **options: Any):
         super().__init__(graph, **options)
         self.contrasts = self.loss_n in VECTOR_LOSSES
-        if self.n_shared and self.loss_n not in SOFTMAX_LOSSES:
-            raise UserError(f"n_shared needs a loss_n of {', '.join(SOFTMAX_LOSSES)}, got {self.loss_n}")
+        for name, n in (("n_shared", self.n_shared), ("n_own", self.n_own)):
+            if n and self.loss_n not in SOFTMAX_LOSSES:
+                raise UserError(f"{name} needs a loss_n of {', '.join(SOFTMAX_LOSSES)}, got {self.loss_n}")
+        if self.n_shared and self.n_own:
+            raise UserError(f"n_shared and n_own exclude each other, got {self.n_shared} and {self.n_own}")
+        self.draws_negatives = self.n_shared > 0 or self.n_own > 0
 
     @property
     def negatives_told(self) -> str:
@@ -76,48 +92,57 @@ class Contrastive(DotProduct):
             return super().negatives_told
         if self.loss_n not in SOFTMAX_LOSSES:
             return "no negatives"
+        if self.n_own:
+            return f"{self.n_own:,} negatives each"
         return f"{self.n_shared:,} negatives for all" if self.n_shared else "negatives are the others' items"
 
     def negative_items(self, batch: Rows) -> Tensor:
-        """The items int64 [n] that a softmax tells the batch's clicks from, also those of other parts of a batch."""
-        return batch.context[SHARED][0] if self.n_shared else batch.whole.items
+        """The items that a softmax tells the batch's clicks from: int64 [n], also those of other parts of a batch, or
+        of each click its own, int64 [B, n_own]."""
+        if self.n_own:
+            return batch.context[DRAWN]
+        return batch.context[DRAWN][0] if self.n_shared else batch.whole.items
 
     def items_of(self, batch: Rows) -> list[Tensor]:
         negatives = [self.negative_items(batch)] if self.loss_n in SOFTMAX_LOSSES else []
         return [*super().items_of(batch), *negatives]
 
-    def draw_shared(self, batch: Rows, seed: Tensor) -> dict[str, Tensor]:
-        """The batch's context with n_shared items for all rows."""
-        items = self.sampler.shared(self.graph, self.n_shared, seed)
-        return {**batch.context, SHARED: items.expand(len(batch), -1)}
+    def with_negatives(self, batch: Rows, seed: Tensor) -> Rows:
+        """The batch with what is drawn for softmaxes."""
+        if self.n_own:
+            items = self.sampler(self.graph, batch.users, self.n_own, seed)
+        else:
+            items = self.sampler.shared(self.graph, self.n_shared, seed).expand(len(batch), -1)
+        return replace(batch, context={**batch.context, DRAWN: items})
 
-    def softmax_losses(
-        self, batch: Rows, users: Tensor, items: Tensor, negatives: Tensor, differences: Tensor | None = None
-    ) -> Tensor:
-        """The losses of the batch's clicks [B].
+    def softmax_losses(self, batch: Rows, hops: Hops, differences: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The losses of the batch's clicks, and their cosines: [B] each.
 
         Args:
-            users, items: their vectors, of length 1 [B, K].
-            negatives: those of `negative_items` [n, K].
+            hops: those of the batch's users and items and of `negative_items`, of length 1.
             differences: [B], by how much the cosine of each click is above that of one more negative, its own.
         """
-        ids = self.negative_items(batch)
-        bias = -self._log_counts(ids).to(negatives.dtype) if self.logq else None
-        log_sums = Negatives(negatives, ids, bias).log_sums(users, batch.items, self.temperature)
-        cosines = (users * items).sum(1)
+        items, ids = hops.items.flatten(1), self.negative_items(batch)
+        users = rows_at(hops.users.flatten(1), hops.user_rows(batch.users))
+        cosines = (users * rows_at(items, hops.item_rows(batch.items))).sum(1)
+        bias, places = -self._log_counts(ids).to(users.dtype) if self.logq else None, hops.item_rows(ids)
+        if self.n_own:
+            log_sums = OwnNegatives(items, places, bias).log_sums(users, self.temperature)
+        else:
+            log_sums = Negatives(rows_at(items, places), ids, bias).log_sums(users, batch.items, self.temperature)
         if differences is not None:
             log_sums = torch.logaddexp(log_sums, (cosines - differences) / self.temperature)
         if self.loss_n == "BSL":
-            return bilateral_softmax(cosines / self.positive_temperature, log_sums)
-        return sampled_softmax(cosines / self.temperature, log_sums)
+            return bilateral_softmax(cosines / self.positive_temperature, log_sums), cosines
+        return sampled_softmax(cosines / self.temperature, log_sums), cosines
 
     def _log_counts(self, ids: Tensor) -> Tensor:
-        """log of how often each of ids int64 [n] is to be expected among n negatives: [n]."""
-        if self.n_shared:
+        """log of how often each of ids int64 [… , n] is to be expected among n negatives: [… , n]."""
+        if self.draws_negatives:
             chances = self.sampler.chances(self.graph, ids)
         else:
             chances = self.graph.degrees[self.graph.n_users + ids].clamp(min=1) / self.graph.n_edges
-        return (len(ids) * chances).log()
+        return (ids.shape[-1] * chances).log()
 
     def ranked(self, rows: Tensor, columns: Columns | None = None) -> Tensor:
         """Vectors [R, K] as they rank: of length 1 where cosines do. columns: of which `rows` are this process's, None

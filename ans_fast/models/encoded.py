@@ -53,9 +53,9 @@ class Encoded(BatchNorms, Contrastive):
       Compositionality", Mikolov et al., NIPS 2013).
     - DNS, MixGCF, DENS: of n_candidates uniform ones the hardest, each by its paper.
 
-    In TopK mode loss_n is "BPR" over these negatives; or a softmax loss, see `Contrastive`, whose shared negatives are
-    drawn uniformly or by popularity; or "SL@K", that is SSM with weights (`nn.contrast.top_k_weights`); or "DirectAU"
-    (`nn.contrast.alignment_and_uniformity`).
+    In TopK mode loss_n is "BPR" over these negatives; or a softmax loss, see `Contrastive`, whose negatives, where they
+    are drawn, come uniformly or by popularity; or "SL@K", that is SSM with weights (`nn.contrast.top_k_weights`); or
+    "DirectAU" (`nn.contrast.alignment_and_uniformity`).
 
     Augmented negative sampling replaces the whole loss. It is a model of its own, `ANS`, with the class's name as its
     base_model; the command line's --negative_sampling ANS makes that.
@@ -106,10 +106,11 @@ class Encoded(BatchNorms, Contrastive):
             )
         if self.reg_weight and self.mode is not TOP_K:
             raise UserError(f"reg_weight needs {TOP_K.name} mode, got {self.reg_weight} in {self.mode.name} mode")
-        drawn = ("uniform", "popularity") if self.n_shared else ("uniform",)
+        drawn = ("uniform", "popularity") if self.draws_negatives else ("uniform",)
         if self.contrasts and sampling not in drawn:
             raise UserError(
-                f"negative_sampling {sampling} has no meaning with loss_n {self.loss_n} and n_shared {self.n_shared}"
+                f"negative_sampling {sampling} has no meaning with loss_n {self.loss_n}, n_shared {self.n_shared} and "
+                f"n_own {self.n_own}"
             )
         self.thresholds = Thresholds(self.graph.n_users, self.slk_k, self.slk_every) if self.loss_n == "SL@K" else None
         self.hard: DNS | None = None
@@ -179,7 +180,7 @@ class Encoded(BatchNorms, Contrastive):
 
     @property
     def seed_count(self) -> int:
-        return int(self.n_shared > 0) if self.contrasts else super().seed_count
+        return int(self.draws_negatives) if self.contrasts else super().seed_count
 
     def begin_epoch(self) -> None:
         super().begin_epoch()
@@ -195,7 +196,7 @@ class Encoded(BatchNorms, Contrastive):
     def draw(self, batch: Rows, seeds: Sequence[Tensor]) -> Rows:
         """Where negatives are the hardest of several, neg_items are the candidates, each negative's side by side."""
         if self.contrasts:
-            return replace(batch, context=self.draw_shared(batch, seeds[0])) if self.n_shared else batch
+            return self.with_negatives(batch, seeds[0]) if self.draws_negatives else batch
         if self.hard is None:
             return super().draw(batch, seeds)
         candidates = self.sampler(self.graph, batch.users, self.num_neg * self.n_candidates, seeds[0])
@@ -218,8 +219,10 @@ class Encoded(BatchNorms, Contrastive):
         return self.reg(batch, squares.split([len(part) for part in nodes]), len(batch.whole))
 
     def _ranking_loss(self, batch: Rows, seeds: Sequence[Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        if self.loss_n == "DirectAU":
+            return self._direct_au(batch)
         if self.contrasts:
-            return self._vector_loss(batch)
+            return self._softmax(batch), {}
         if self.hard is None:
             return super().loss(batch, seeds)
         encode = self.hops if self.hard.hop_by_hop else self._mean_hops
@@ -232,23 +235,23 @@ class Encoded(BatchNorms, Contrastive):
             return loss, {}
         return loss + own, {"bpr": loss, self.negative_sampling: own}
 
-    def _vector_loss(self, batch: Rows) -> tuple[Tensor, dict[str, Tensor]]:
-        clicked = [batch.items] if self.n_shared else []  # otherwise they are among the negatives
-        users = batch.whole.users if self.loss_n == "DirectAU" else batch.users
-        parts = [users, *(ids + self.graph.n_users for ids in (*clicked, self.negative_items(batch)))]
-        rows = F.normalize(self.table.rows(self._means, torch.cat(parts)), dim=1)
-        users, *items, negatives = rows.split([len(part) for part in parts])
-        items = items[0] if items else batch.own_of(negatives)
-        if self.loss_n == "DirectAU":
-            alignment, uniformity = alignment_and_uniformity(
-                users, negatives, self.uniformity, batch.own_of, batch.total
-            )
-            return alignment + uniformity, {"alignment": alignment, "uniformity": uniformity}
-        each = self.softmax_losses(batch, users, items, negatives)
+    def _softmax(self, batch: Rows) -> Tensor:
+        items = batch.items, self.negative_items(batch)
+        hops = hops_of(self.table, self._mean_hops, self.graph, batch.users, *items).unit()
+        each, cosines = self.softmax_losses(batch, hops)
         if self.thresholds is not None:
             thresholds = self.thresholds.values.index_select(0, batch.users)
-            each = each * top_k_weights((users * items).sum(1), thresholds, self.slk_temperature)
-        return each.mean(), {}
+            each = each * top_k_weights(cosines, thresholds, self.slk_temperature)
+        return each.mean()
+
+    def _direct_au(self, batch: Rows) -> tuple[Tensor, dict[str, Tensor]]:
+        whole = batch.whole
+        rows = F.normalize(
+            self.table.rows(self._means, torch.cat([whole.users, whole.items + self.graph.n_users])), dim=1
+        )
+        users, items = rows.chunk(2)
+        alignment, uniformity = alignment_and_uniformity(users, items, self.uniformity, batch.own_of, batch.total)
+        return alignment + uniformity, {"alignment": alignment, "uniformity": uniformity}
 
     def _rows(self, hops: Hops, users: Tensor, items: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The rows of clicks users int64 [B], items int64 [B] and of the negatives chosen for them of candidates

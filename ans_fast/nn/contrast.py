@@ -33,13 +33,27 @@ class Negatives(NamedTuple):
         return ops.log_sum_exp(rows, self.rows, ids, self.ids, self.bias, 1 / temperature)
 
 
+class OwnNegatives(NamedTuple):
+    """Rows [n, K], which of them each pair is told from, int64 [B, M], and what is added to these logits, [B, M] or
+    None: nothing."""
+
+    rows: Tensor
+    places: Tensor
+    bias: Tensor | None = None
+
+    def log_sums(self, rows: Tensor, temperature: float) -> Tensor:
+        """log Σ exp(cosine / temperature + bias) of each of rows [B, K] over its own negatives: [B]."""
+        logits = ops.candidate_scores(rows.to(self.rows.dtype), self.rows, self.places) / temperature
+        return (logits if self.bias is None else logits + self.bias).logsumexp(1)
+
+
 def sampled_softmax(logits: Tensor, negatives: Tensor) -> Tensor:
     """−log of each pair's share in a softmax over it and its negatives: [B].
 
     SSM, "On the Effectiveness of Sampled Softmax Loss for Item Recommendation" (Wu et al., arXiv 2201.02327).
 
     Args:
-        logits: [B], the pairs' cosines over the temperature. negatives: [B], `Negatives.log_sums`.
+        logits: [B], the pairs' cosines over the temperature. negatives: [B], the `log_sums` of their negatives.
     """
     return F.softplus(negatives - logits)
 

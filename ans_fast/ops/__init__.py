@@ -10,6 +10,7 @@ from __future__ import annotations
 from ans_fast.ops._backend import backend
 from ans_fast.ops._library import build_info
 from ans_fast.ops.ans_terms import ans_terms
+from ans_fast.ops.candidate_scores import candidate_scores
 from ans_fast.ops.distinct_ids import distinct_ids
 from ans_fast.ops.gru_states import gru_states
 from ans_fast.ops.hardest_negatives import hardest_negatives
@@ -23,6 +24,7 @@ __all__ = [
     "ans_terms",
     "backend",
     "build_info",
+    "candidate_scores",
     "distinct_ids",
     "gru_states",
     "hardest_negatives",

@@ -43,7 +43,7 @@ class Popularity(Uniform):
         return self._popular(fine_uniform(seed, n, 1, graph.device)[:, 0])
 
     def chances(self, graph: BipartiteGraph, items: Tensor) -> Tensor:
-        return self.ends.diff(prepend=self.ends.new_zeros(1)).index_select(0, items) / self.ends[-1]
+        return self.ends.diff(prepend=self.ends.new_zeros(1))[items] / self.ends[-1]
 
     def _popular(self, draws: Tensor) -> Tensor:
         """The items that draws on [0, 1) stand for."""

@@ -35,7 +35,7 @@ class Uniform(nn.Module):
         return self.first_item + (fine_uniform(seed, n, 1, graph.device)[:, 0] * span).long()
 
     def chances(self, graph: BipartiteGraph, items: Tensor) -> Tensor:
-        """Those of items int64 [n] to be one that `shared` draws: float64 [n]."""
+        """Those of items int64 […] to be one that `shared` draws: float64 […]."""
         return torch.full_like(items, 1 / (graph.n_items - self.first_item), dtype=torch.float64)
 
 

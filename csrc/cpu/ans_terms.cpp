@@ -397,15 +397,6 @@ inline void backward_negative(const AnsBackwardArgs<T>& a, const Between<T>& bet
   }
 }
 
-// Members of groups, as groups.h has them.
-struct Groups {
-  int64_t n_groups;
-  int64_t *start, *order;
-
-  Groups(const Memory& memory, int64_t n_groups, int64_t n_members)
-      : n_groups(n_groups), start(take<int64_t>(memory, n_groups + 2)), order(take<int64_t>(memory, n_members)) {}
-};
-
 template <typename T>
 void backward(const AnsBackwardArgs<T>& a, const Threads& threads) {
   using S = Sum<T>;
@@ -416,10 +407,10 @@ void backward(const AnsBackwardArgs<T>& a, const Threads& threads) {
   const uint64_t seed = value_of(a.seed);
   // The pairs by user; and by item the negatives (b · M + m), then the positives (B · M + b).
   const Groups users(threads.memory, a.n_users, a.n_pairs), items(threads.memory, a.n_items, n_entries + a.n_pairs);
-  group_by(users.start, users.order, users.n_groups, [&](auto member) {
+  group_by(users, [&](auto member) {
     for (int64_t pair = 0; pair < a.n_pairs; ++pair) member(pair, a.users[pair]);
   });
-  group_by(items.start, items.order, items.n_groups, [&](auto member) {
+  group_by(items, [&](auto member) {
     for (int64_t pair = 0; pair < a.n_pairs; ++pair)
       for (int64_t m = 0, count = count_of(a, pair), at = pair * a.n_negatives; m < count; ++m)
         member(at + m, a.neg_items[at + m]);

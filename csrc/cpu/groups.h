@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <string.h>
 
+#include "common/memory.h"
+
 namespace ans::cpu {
 namespace {
 
@@ -36,6 +38,20 @@ inline void group_by(int64_t* start, int64_t* order, int64_t n_groups, Visit vis
   visit([&](int64_t, int64_t group) { ++start[group + 2]; });
   for (int64_t g = 0; g < n_groups; ++g) start[g + 2] += start[g + 1];
   visit([&](int64_t member, int64_t group) { order[start[group + 1]++] = member; });
+}
+
+// Groups that group_by fills.
+struct Groups {
+  int64_t n_groups;
+  int64_t *start, *order;
+
+  Groups(const Memory& memory, int64_t n_groups, int64_t n_members)
+      : n_groups(n_groups), start(take<int64_t>(memory, n_groups + 2)), order(take<int64_t>(memory, n_members)) {}
+};
+
+template <typename Visit>
+inline void group_by(const Groups& groups, Visit visit) {
+  group_by(groups.start, groups.order, groups.n_groups, visit);
 }
 
 }  // namespace

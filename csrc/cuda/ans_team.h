@@ -1,5 +1,5 @@
-// How threads share the work of ans_terms: a unit (a warp, or a block where rows are longer than 256) takes one
-// (pair, hop) at a time; its teams of lanes take the pair's negatives in turn.
+// How threads share the work of ans_terms: a unit takes one (pair, hop) at a time; its teams of lanes take the pair's
+// negatives in turn.
 //
 // A unit's threads run every loop the same number of times, so that warp collectives name all lanes and barriers meet
 // all threads.
@@ -11,30 +11,6 @@
 #include "ops/ans_terms.h"
 
 namespace ans::cuda {
-
-template <int kTeam>
-struct Unit {
-  static constexpr int kSize = kTeam < kWarp ? kWarp : kTeam;
-  static constexpr int kUnits = kThreads / kSize;  // a block
-  static constexpr int kTeams = kSize / kTeam;     // a unit
-  static_assert(kSize <= kThreads, "a unit is at most a block");
-
-  static __device__ int lane() { return static_cast<int>(threadIdx.x) % kTeam; }
-  static __device__ int team() { return static_cast<int>(threadIdx.x) % kSize / kTeam; }
-  static __device__ bool leads() { return threadIdx.x % kSize == 0; }
-  static __device__ int64_t first_task() { return blockIdx.x * static_cast<int64_t>(kUnits) + threadIdx.x / kSize; }
-  static __device__ int64_t stride() { return static_cast<int64_t>(gridDim.x) * kUnits; }
-};
-
-// Adds each lane's values over the unit's teams; every lane gets the sums.
-template <int kTeam, int kCount>
-__device__ __forceinline__ void merge_teams(float (&values)[kCount]) {
-#pragma unroll
-  for (int offset = kTeam; offset < kWarp; offset *= 2) {
-#pragma unroll
-    for (int i = 0; i < kCount; ++i) values[i] += __shfl_xor_sync(kAllLanes, values[i], offset);
-  }
-}
 
 // One (pair, hop), and whether its ids and its count are in range. Those out of range are replaced by 0 (its terms
 // become NaN).

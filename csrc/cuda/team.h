@@ -1,4 +1,5 @@
-// How a team of lanes works together on a row: sums over it, and what stands for an id that is none.
+// How a team of lanes works together on a row, and teams on a task: sums over both, and what stands for an id that is
+// none.
 #pragma once
 
 #include "cuda/rows.h"
@@ -37,6 +38,31 @@ __device__ __forceinline__ void reduce(float (&values)[kCount]) {
       for (int other = 1; other < kWarps; ++other) values[i] += shared[other * kSums + i];
     }
     __syncthreads();
+  }
+}
+
+// A warp, or a block where rows are longer than 256, whose teams share a task.
+template <int kTeam>
+struct Unit {
+  static constexpr int kSize = kTeam < kWarp ? kWarp : kTeam;
+  static constexpr int kUnits = kThreads / kSize;  // a block
+  static constexpr int kTeams = kSize / kTeam;     // a unit
+  static_assert(kSize <= kThreads, "a unit is at most a block");
+
+  static __device__ int lane() { return static_cast<int>(threadIdx.x) % kTeam; }
+  static __device__ int team() { return static_cast<int>(threadIdx.x) % kSize / kTeam; }
+  static __device__ bool leads() { return threadIdx.x % kSize == 0; }
+  static __device__ int64_t first_task() { return blockIdx.x * static_cast<int64_t>(kUnits) + threadIdx.x / kSize; }
+  static __device__ int64_t stride() { return static_cast<int64_t>(gridDim.x) * kUnits; }
+};
+
+// Adds each lane's values over the unit's teams; every lane gets the sums.
+template <int kTeam, int kCount>
+__device__ __forceinline__ void merge_teams(float (&values)[kCount]) {
+#pragma unroll
+  for (int offset = kTeam; offset < kWarp; offset *= 2) {
+#pragma unroll
+    for (int i = 0; i < kCount; ++i) values[i] += __shfl_xor_sync(kAllLanes, values[i], offset);
   }
 }
 

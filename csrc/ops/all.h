@@ -3,6 +3,7 @@
 
 #include "ops/ans_noise.h"
 #include "ops/ans_terms.h"
+#include "ops/candidate_scores.h"
 #include "ops/distinct_ids.h"
 #include "ops/gru_states.h"
 #include "ops/hardest_negatives.h"
@@ -18,6 +19,8 @@ namespace ans::ops {
   X(kAnsTermsForward, "ans_terms_forward", (&ans_terms<Device, AnsForwardArgs>))                             \
   X(kAnsTermsBackward, "ans_terms_backward",                                                                 \
     (&ans_terms<Device, AnsBackwardArgs, Tensor, std::optional<Tensor>, Tensor, Tensor, bool>))              \
+  X(kCandidateScores, "candidate_scores", &candidate_scores<Device>)                                         \
+  X(kCandidateScoresBackward, "candidate_scores_backward", &candidate_scores_backward<Device>)               \
   X(kDistinctIds, "distinct_ids", &distinct_ids<Device>)                                                     \
   X(kHardestNegatives, "hardest_negatives", &hardest_negatives<Device>)                                      \
   X(kLogSumExp, "log_sum_exp", &log_sum_exp<Device>)                                                         \

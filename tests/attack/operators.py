@@ -365,6 +365,24 @@ def _check_hardest(arguments: Arguments, result: Tensor) -> None:
     assert wrong <= 0.02 * expected.numel(), f"{wrong} of {expected.numel()} choices differ"
 
 
+def _make_scores(rng: random.Random) -> Arguments:
+    s, (rows, ids) = _sizes(rng), _tensors(rng)
+    return dict(
+        user_rows=rows(s["pairs"], s["dim"]),
+        item_rows=rows(s["items"], s["dim"]),
+        candidates=ids(s["items"], s["pairs"], rng.choice([0, 1, 7, 17])),
+    )
+
+
+def _check_scores(arguments: Arguments, result: Tensor) -> None:
+    _close(reference.candidate_scores(**arguments), result)
+
+
+def _make_scores_backward(rng: random.Random) -> Arguments:
+    made = _make_scores(rng)
+    return {"grad": torch.ones_like(RAW.candidate_scores(*made.values())), **made, "deterministic": rng.random() < 0.5}
+
+
 def _make_softmax(rng: random.Random) -> Arguments:
     s, (rows, ids) = _sizes(rng), _tensors(rng)
     some = rng.random() < 0.5
@@ -464,6 +482,7 @@ OPERATORS = {
     "ops.sample_negatives": Operator(_make_sampling, ops.sample_negatives, _check_sampling),
     "ops.ans_noise": Operator(_make_noise, ops.ans_noise, _check_noise),
     "ops.hardest_negatives": Operator(_make_hardest, ops.hardest_negatives, _check_hardest),
+    "ops.candidate_scores": Operator(_make_scores, ops.candidate_scores, _check_scores),
     "ops.log_sum_exp": Operator(_make_softmax, ops.log_sum_exp, _check_softmax),
     "ops.gru_states": Operator(_make_gru, ops.gru_states, _check_gru),
     "ops.ans_terms": Operator(_make_terms, ops.ans_terms, _check_terms),
@@ -474,6 +493,8 @@ OPERATORS = {
     "sample_negatives": Operator(_make_raw_sampling, _raw("sample_negatives"), _check_sampling),
     "ans_noise": Operator(_make_noise, _raw("ans_noise"), _check_noise),
     "hardest_negatives": Operator(_make_hardest, _raw("hardest_negatives"), _check_hardest),
+    "candidate_scores": Operator(_make_scores, _raw("candidate_scores"), _check_scores),
+    "candidate_scores_backward": Operator(_make_scores_backward, _raw("candidate_scores_backward")),
     "log_sum_exp": Operator(_make_softmax, _raw("log_sum_exp"), _check_softmax),
     "log_sum_exp_backward": Operator(_make_softmax_backward, _raw("log_sum_exp_backward")),
     "gru_states": Operator(lambda rng: _make_gru(rng) | {"save": rng.random() < 0.5}, _raw("gru_states"), _check_gru),

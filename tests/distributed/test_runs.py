@@ -30,7 +30,7 @@ RUNS = {  # SGD where gradients cancel, so that Adam would divide rounding by ro
     "LightGCN, MixGCF": "--model_name LightGCN --negative_sampling MixGCF --n_candidates 5",
     "BPRMF, DENS": "--model_name BPRMF --negative_sampling DENS --n_candidates 5 --num_neg 2",
     "LightGCN, SSM": "--model_name LightGCN --loss_n SSM --logq 1 --test_all 1",
-    "BPRMF, BSL": "--model_name BPRMF --loss_n BSL --n_shared 30 --negative_sampling popularity",
+    "BPRMF, BSL": "--model_name BPRMF --loss_n BSL --n_own 30 --negative_sampling popularity",
     "LightGCN, SL@K": "--model_name LightGCN --loss_n SL@K --slk_every 1 --slk_k 5",
     "BPRMF, DirectAU": "--model_name BPRMF --loss_n DirectAU --uniformity 0.5",
     "ANS, SSM": "--model_name ANS --n_layers 2 --loss_n SSM",

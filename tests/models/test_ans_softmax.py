@@ -33,9 +33,9 @@ def drawn(model: models.ANS) -> tuple[Rows, tuple[Tensor, ...]]:
 
 
 @pytest.mark.parametrize("loss_n", ["SSM", "BSL"])
-@pytest.mark.parametrize("n_shared", [0, 6])
-def test_the_loss_is_the_formula(graph, n_shared, loss_n):
-    model = made(graph, loss_n=loss_n, n_shared=n_shared, positive_temperature=0.1)
+@pytest.mark.parametrize("drawn_by", [{}, {"n_shared": 6}, {"n_own": 6}], ids=str)
+def test_the_loss_is_the_formula(graph, drawn_by, loss_n):
+    model = made(graph, loss_n=loss_n, positive_temperature=0.1, **drawn_by)
     batch, seeds = drawn(model)
     whole = model.base(model.table.weight, graph).flatten(1)
     rows = (whole / whole.norm(dim=1, keepdim=True)).view(graph.n_nodes, 3, 8)
@@ -46,11 +46,11 @@ def test_the_loss_is_the_formula(graph, n_shared, loss_n):
         None, model.eps, model.noise_scale, seeds[-1],
     )  # fmt: skip
     cosines = users.flatten(1)[batch.users] @ items.flatten(1).t()
-    ids = batch.context["shared"][0] if n_shared else batch.items
+    ids = batch.context["drawn"] if drawn_by else batch.items.expand(4, -1)
     expected = 0.0
     for b, item in enumerate(batch.items.tolist()):
         hardest = cosines[b, item] - terms.differences[b]
-        negatives = [cosines[b, n] for n in ids.tolist() if n != item] + [hardest]
+        negatives = [cosines[b, n] for n in ids[b].tolist() if n != item] + [hardest]
         total = sum((negative / 0.2).exp() for negative in negatives)
         if loss_n == "SSM":
             expected -= torch.log((cosines[b, item] / 0.2).exp() / ((cosines[b, item] / 0.2).exp() + total)) / 4
@@ -62,7 +62,9 @@ def test_the_loss_is_the_formula(graph, n_shared, loss_n):
     torch.testing.assert_close(loss, expected + 0.3 * (terms.sns + terms.distance + terms.orthogonality))
 
 
-@pytest.mark.parametrize("options", [dict(loss_n="SSM"), dict(loss_n="BSL", n_shared=6, logq=1)])
+@pytest.mark.parametrize(
+    "options", [dict(loss_n="SSM"), dict(loss_n="BSL", n_shared=6, logq=1), dict(loss_n="BSL", n_own=6)]
+)
 def test_the_kernels_loss_is_the_references(graph, options):
     seen = []
     for backend in ("fused", "reference"):
@@ -77,9 +79,9 @@ def test_the_kernels_loss_is_the_references(graph, options):
         torch.testing.assert_close(fused, plain, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("n_shared", [0, 6])
-def test_shares_of_a_batch_add_up_to_its_loss(graph, n_shared):
-    model = made(graph, loss_n="SSM", n_shared=n_shared)
+@pytest.mark.parametrize("drawn_by", [{}, {"n_shared": 6}, {"n_own": 6}], ids=str)
+def test_shares_of_a_batch_add_up_to_its_loss(graph, drawn_by):
+    model = made(graph, loss_n="SSM", **drawn_by)
     batch, seeds = drawn(model)
     parts = [Part(batch, begin, begin + 2) for begin in (0, 2)]
     losses = [model.loss(part.rows, seeds)[0] * part.weight for part in parts]

@@ -25,6 +25,8 @@ CASES = {
     **{name: {"loss_n": name} for name in VECTOR_LOSSES},
     "shared": {"loss_n": "SSM", "n_shared": 24},
     "popular": {"loss_n": "BSL", "n_shared": 24, "negative_sampling": "popularity", "logq": 1},
+    "own": {"loss_n": "SL@K", "n_own": 24},
+    "own popular": {"loss_n": "BSL", "n_own": 24, "negative_sampling": "popularity", "logq": 1},
     "corrected": {"loss_n": "SSM", "logq": 1},
 }
 
@@ -78,7 +80,7 @@ def test_a_batch_shares_what_is_drawn_for_it(graph):
     model = models.LightGCN(graph, emb_size=16, loss_n="SSM", temperature=0.2, n_shared=5, first_item=1, logq=1)
     batch, seed = Rows(torch.tensor([0, 1]), torch.tensor([5, 6])), torch.tensor([9])
     drawn = model.draw(batch, (seed,))
-    shared = drawn.context["shared"]
+    shared = drawn.context["drawn"]
     assert shared.shape == (2, 5)
     assert torch.equal(shared[0], shared[1])
     cosines = (model.nodes()[batch.users] @ model.nodes()[40:].t()).exp().pow(5)  # e^(cosine / 0.2)
@@ -93,6 +95,31 @@ def test_a_batch_shares_what_is_drawn_for_it(graph):
     torch.testing.assert_close((parts[0] + parts[1]) / 2, loss)
 
 
+@pytest.mark.parametrize("sampling", ["uniform", "popularity"])
+@pytest.mark.parametrize("logq", [0, 1])
+def test_a_click_is_told_from_its_own_negatives(graph, sampling, logq):
+    options = dict(negative_sampling=sampling, logq=logq, first_item=1)
+    model = models.LightGCN(graph, emb_size=16, loss_n="SSM", temperature=0.2, n_own=5, **options)
+    batch, seed = Rows(torch.tensor([0, 1, 0]), torch.tensor([5, 6, 10])), torch.tensor([9])
+    drawn = model.draw(batch, (seed,))
+    own = drawn.context["drawn"]
+    assert own.shape == (3, 5)
+    assert len({tuple(row) for row in own.tolist()}) == 3
+    clicks = set(zip(*(ids.tolist() for ids in graph.clicks()), strict=True))
+    cosines = model.nodes()[batch.users] @ model.nodes()[40:].t()
+    loss = 0.0
+    for row, (item, negatives) in enumerate(zip(batch.items.tolist(), own.tolist(), strict=True)):
+        assert not any(n == 0 or (int(batch.users[row]), n) in clicks for n in negatives)
+        chances = model.sampler.chances(graph, own[row]) * 5 if logq else torch.ones(5)
+        total = sum((cosines[row, n] / 0.2).exp() / c for n, c in zip(negatives, chances, strict=True))
+        own_part = (cosines[row, item] / 0.2).exp()
+        loss -= (own_part / (own_part + total)).log() / 3
+    torch.testing.assert_close(model.loss(drawn, (seed,))[0], loss.float())
+    # each share of the batch has its own rows' negatives, and the losses of shares add up
+    parts = [model.loss(Part(drawn, at, at + 1).rows, (seed,))[0] for at in range(3)]
+    torch.testing.assert_close(sum(parts) / 3, loss.float())
+
+
 def test_top_k_weighs_clicks_by_whether_they_are_among_the_best(graph):
     torch.manual_seed(0)
     options = dict(emb_size=16, temperature=0.2)
@@ -105,8 +132,8 @@ def test_top_k_weighs_clicks_by_whether_they_are_among_the_best(graph):
     users, items = torch.tensor([0, 1]), torch.tensor([5, 6])
     best = model.recommend(users, k=3, exclude_seen=False)[1][:, -1]
     torch.testing.assert_close(model.thresholds.values[:2], torch.tensor(best))
-    rows = plain.rows(items + 40)
-    each = plain.softmax_losses(Rows(users, items), plain.rows(users), rows, rows)
+    batch = Rows(users, items)
+    each = torch.stack([plain.loss(Part(batch, at, at + 1).rows, ())[0] for at in (0, 1)])
     cosines = (model.rows(users) * model.rows(items + 40)).sum(1)
     expected = (each * torch.sigmoid((cosines - torch.tensor(best)) / 0.5)).mean()
     torch.testing.assert_close(model.loss(Rows(users, items), ())[0], expected)
@@ -126,7 +153,10 @@ def test_items_of_a_batch_count_by_how_often_they_are_clicked(graph):
     [
         (dict(loss_n="SSM", negative_sampling="DNS"), "negative_sampling DNS has no meaning with loss_n SSM"),
         (dict(loss_n="SSM", mode="CTR"), r"loss_n of \w+ must be one of BCE, MSE in CTR mode, got 'SSM'"),
-        (dict(loss_n="SSM", negative_sampling="popularity"), "has no meaning with loss_n SSM and n_shared 0"),
+        (dict(loss_n="SSM", negative_sampling="popularity"), "with loss_n SSM, n_shared 0 and n_own 0"),
+        (dict(loss_n="SSM", n_shared=4, n_own=3), "n_shared and n_own exclude each other, got 4 and 3"),
+        (dict(n_own=4), "n_own needs a loss_n of SSM, BSL, SL@K, got BPR"),
+        (dict(loss_n="SSM", n_own=5000), r"n_own of \w+ must be an integer from 0 to 4096, got 5000"),
         (dict(n_shared=4), "n_shared needs a loss_n of SSM, BSL, SL@K, got BPR"),
         (dict(loss_n="DirectAU", n_shared=4), "n_shared needs a loss_n of SSM, BSL, SL@K, got DirectAU"),
         (dict(loss_n="nonsense"), r"loss_n of \w+ must be one of BPR, SSM, BSL, SL@K, DirectAU in TopK mode, got 'no"),

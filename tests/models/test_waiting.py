@@ -30,10 +30,8 @@ CASES = {  # whether steps can be captured, and the model's options
     "LightGCN TopK none": (True, {"n_layers": 0}),
     **{f"LightGCN TopK {name}": (True, {"loss_n": name}) for name in VECTOR_LOSSES},
     **{
-        f"LightGCN TopK shared {name}": (
-            True,
-            {"loss_n": "SSM", "n_shared": 7, "logq": 1, "negative_sampling": name},
-        )
+        f"LightGCN TopK {n} {name}": (True, {"loss_n": "SSM", n: 7, "logq": 1, "negative_sampling": name})
+        for n in ("n_shared", "n_own")
         for name in ("uniform", "popularity")
     },
     **{f"LightGCN Impression {name}": (True, {"loss_n": name}) for name in IMPRESSION.losses},
@@ -48,6 +46,7 @@ CASES = {  # whether steps can be captured, and the model's options
     **{f"ANS TopK bf16 {name}": (True, {"base_model": name, "precision": "bf16"}) for name in ("LightGCN", "BPRMF")},
     "ANS TopK SSM": (True, {"loss_n": "SSM"}),
     "ANS TopK BSL": (True, {"loss_n": "BSL", "n_shared": 7, "logq": 1}),
+    "ANS TopK own bf16": (True, {"loss_n": "BSL", "n_own": 7, "precision": "bf16"}),
     "LightGCN TopK reg": (True, {"reg_weight": 0.1, "require_pow": 1}),
     "ANS TopK reg": (True, {"reg_weight": 0.1, "require_pow": 1}),
     "ANS Impression": (False, {}),

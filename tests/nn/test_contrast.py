@@ -10,6 +10,7 @@ from torch.nn.functional import cross_entropy, normalize
 
 from ans_fast.nn.contrast import (
     Negatives,
+    OwnNegatives,
     alignment_and_uniformity,
     bilateral_softmax,
     sampled_softmax,
@@ -47,6 +48,17 @@ def test_softmaxes_are_the_formulas():
             positive = math.exp(own[b][b] / 0.2)
             assert ssm[b].item() == pytest.approx(-math.log(positive / (positive + total)), rel=1e-12)
             assert bsl[b].item() == pytest.approx(math.log(total) - own[b][b] / 0.1, rel=1e-12)
+
+
+@pytest.mark.parametrize("bias", [None, torch.linspace(-1, 1, 15).double().view(5, 3)])
+def test_own_negatives_are_those_of_each_row(bias):
+    users, items, places = unit_rows(5, 0), unit_rows(4, 1), torch.arange(15).view(5, 3) % 4
+    got = OwnNegatives(items, places, bias).log_sums(users, 0.2)
+    cosines = cosines_of(users, items)
+    for b, row in enumerate(places.tolist()):
+        added = [0.0] * 3 if bias is None else bias[b].tolist()
+        total = sum(math.exp(cosines[b][n] / 0.2 + more) for n, more in zip(row, added, strict=True))
+        assert got[b].item() == pytest.approx(math.log(total), rel=1e-12)
 
 
 def test_gradients_of_softmaxes():

@@ -25,6 +25,7 @@ TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 2.0**-8,
 LARGEST = 4096.0  # what the largest gradient is scaled to in float16, which ends at 65,504
 LONG = (torch.float64, torch.float32)
 SHORT = (torch.bfloat16, torch.float16)
+ORDERED = ("ans_terms", "candidate_scores")  # those whose sums on a GPU have one order where torch is told so
 ROWS = ("propagate", "propagate_mean")  # whose results have the rows' dtype; those of others are at least float32
 SEED = 98765432109876
 
@@ -306,6 +307,18 @@ def propagate_case(operator: str, graph: str, dim: int, n_layers: int, nodes: li
     return Case(f"{operator} {graph} D{dim} {n_layers} layers{some}", operator, inputs, ("x",))
 
 
+def scores_case(pairs: int, candidates: int, dim: int, n_items: int = 11) -> Case:
+    """By default few items, so that they repeat."""
+    draws = Draws(pairs, candidates, dim)
+    inputs = {
+        "user_rows": draws.rows(pairs, dim),
+        "item_rows": draws.rows(n_items, dim),
+        "candidates": draws.ids(n_items, pairs, candidates),
+    }
+    name = f"candidate_scores B{pairs} M{candidates} D{dim}"
+    return Case(name, "candidate_scores", inputs, ("user_rows", "item_rows"))
+
+
 def log_sum_exp_case(queries: int, keys: int, dim: int, without: tuple[str, ...] = ()) -> Case:
     """Few ids, so that many pairs are left out."""
     draws = Draws(queries, keys, dim)
@@ -388,6 +401,10 @@ def all_cases() -> Iterator[Case]:
     for shape in (*shapes, (33, 300, 64), (100, 257, 20), (25, 4200, 9), (130, 16, 100)):
         for without in ((), ("query_ids", "key_ids"), ("key_bias",), ("query_ids", "key_ids", "key_bias")):
             yield log_sum_exp_case(*shape, without)
+    shapes = [(1, 1, 1), (5, 3, 7), (3, 8, 64), (70, 33, 64), (4, 9, 100), (5, 17, 128), (2, 40, 256), (3, 70, 33)]
+    for shape in (*shapes, (2, 5, 300), (1, 3, 1024), (5, 7, 72), (3, 9, 264), (0, 4, 8), (3, 0, 8), (4, 5, 0)):
+        yield scores_case(*shape)
+    yield scores_case(40, 50, 16, n_items=3000)
     for lengths in ([9, 9, 4, 1, 1, 0, 0], [3], [1, 1], [0, 0], [], [20] * 50 + [7] * 100 + [1] * 30):
         for dim, size in ((1, 1), (3, 5), (16, 16), (64, 33), (7, 100)):
             yield gru_case(lengths, dim, size)
@@ -397,8 +414,8 @@ def all_cases() -> Iterator[Case]:
 
 def dtypes_of(place: Place, case: Case) -> tuple[torch.dtype, ...]:
     """Those that a case is checked with: none, where the place lacks the operator or has no way of its own for
-    deterministic algorithms, as ans_terms alone has; draws and ids have no rows."""
-    if case.operator in place.lacks or (place.deterministic and case.operator != "ans_terms"):
+    deterministic algorithms; draws and ids have no rows."""
+    if case.operator in place.lacks or (place.deterministic and case.operator not in ORDERED):
         return ()
     if not any(isinstance(value, Tensor) and value.is_floating_point() for value in case.inputs.values()):
         return (torch.float64,)

@@ -38,6 +38,12 @@ class Harness(Place):
         out = kernels.operators().log_sum_exp(*arguments)
         return out, None, kernels.operators().log_sum_exp_backward(cotangent(out, scale), out, *arguments)
 
+    def _candidate_scores(self, inputs: dict[str, Any], scale: float) -> tuple:
+        arguments = tuple(inputs.values())
+        out = kernels.operators().candidate_scores(*arguments)
+        backward = kernels.operators().candidate_scores_backward
+        return out, None, backward(cotangent(out, scale), *arguments, self.deterministic)
+
     def _hardest_negatives(self, inputs: dict[str, Any], scale: float) -> tuple:
         return kernels.hardest_negatives(**inputs), None, ()
 
