@@ -398,7 +398,7 @@ def all_cases() -> Iterator[Case]:
             for nodes in ([904, 0], [904] * 70, [*range(0, 905, 2), *range(0, 900, 3)]):
                 yield propagate_case(operator, "star", 7 if n_layers == 1 else 64, n_layers, nodes)
     shapes = [(1, 1, 1), (5, 7, 3), (65, 70, 64), (64, 64, 16), (3, 600, 17), (70, 5, 100)]
-    for shape in (*shapes, (33, 300, 64), (100, 257, 20), (25, 4200, 9), (130, 16, 100)):
+    for shape in (*shapes, (33, 300, 64), (100, 257, 20), (25, 4200, 9), (130, 16, 100), (200, 1100, 64)):
         for without in ((), ("query_ids", "key_ids"), ("key_bias",), ("query_ids", "key_ids", "key_bias")):
             yield log_sum_exp_case(*shape, without)
     shapes = [(1, 1, 1), (5, 3, 7), (3, 8, 64), (70, 33, 64), (4, 9, 100), (5, 17, 128), (2, 40, 256), (3, 70, 33)]

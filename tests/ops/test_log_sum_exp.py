@@ -43,6 +43,17 @@ def test_reference_is_the_formula(without):
         assert got == (pytest.approx(math.log(sum(terms)), rel=1e-12) if terms else -math.inf)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_rows_need_not_begin_at_the_boundary_of_a_register(dtype):
+    inputs = case((60, 600, 64), dtype=dtype)
+    shifted = dict(inputs)
+    for name in ("queries", "keys"):
+        memory = torch.zeros(inputs[name].numel() + 1, dtype=dtype)
+        shifted[name] = memory[1:].view_as(inputs[name]).copy_(inputs[name])
+    for one, other in zip(with_gradients(inputs), with_gradients(shifted), strict=True):
+        assert torch.equal(one, other)
+
+
 @pytest.mark.parametrize("backend", ["fused", "reference"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_large_scores_do_not_overflow(backend, dtype):
@@ -125,12 +136,12 @@ def test_same_at_any_thread_count(threads):
         assert all(torch.equal(a, b) for a, b in zip(result, results[0], strict=True))
 
 
-@pytest.mark.parametrize("dim", [60, 64])
-def test_scores_are_never_held(dim):
+@pytest.mark.parametrize(("dim", "most"), [(60, 8), (64, 4)])
+def test_neither_scores_nor_aligned_rows_are_held(dim, most):
     inputs = case((4096, 4096, dim), dtype=torch.float32)
     with_gradients(inputs)
     peak = extra_peak(lambda: with_gradients(inputs))
-    assert peak is None or peak < 20  # MB: the scores alone are 67, both gradients 2
+    assert peak is None or peak < most  # MB: the scores alone are 67, both gradients 2.1, copies for registers 4.2
 
 
 def test_non_contiguous():
