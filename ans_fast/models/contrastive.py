@@ -43,7 +43,8 @@ class Contrastive(DotProduct):
         n_own: items drawn for each click that are its negatives alone. Both 0: the batch's other items.
         logq: 1 lets a negative count by the inverse of how often it is to be expected, so that their sum stands for
             that over all items ("Sampling-Bias-Corrected Neural Modeling for Large Corpus Item Recommendations", Yi et
-            al., RecSys 2019). What a user has clicked is looked away from: own negatives come a little more often.
+            al., RecSys 2019). Chances are those over all items; own negatives, which leave out what their user has
+            clicked, come a little more often.
         ranking: "cosine", or "product" as in some published code: inner products then rank after training on cosines.
         options: see Recommender.
 

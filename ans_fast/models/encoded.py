@@ -245,11 +245,8 @@ class Encoded(BatchNorms, Contrastive):
         return each.mean()
 
     def _direct_au(self, batch: Rows) -> tuple[Tensor, dict[str, Tensor]]:
-        whole = batch.whole
-        rows = F.normalize(
-            self.table.rows(self._means, torch.cat([whole.users, whole.items + self.graph.n_users])), dim=1
-        )
-        users, items = rows.chunk(2)
+        nodes = torch.cat([batch.whole.users, batch.whole.items + self.graph.n_users])
+        users, items = F.normalize(self.table.rows(self._means, nodes), dim=1).chunk(2)
         alignment, uniformity = alignment_and_uniformity(users, items, self.uniformity, batch.own_of, batch.total)
         return alignment + uniformity, {"alignment": alignment, "uniformity": uniformity}
 
