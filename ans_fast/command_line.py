@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import importlib
 import os
 import signal
 import sys
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 from ans_fast.errors import UserError, reason
 from ans_fast.flag_types import Choice
@@ -47,6 +46,8 @@ def exit_status(command: Callable[[], int], interrupted: str = "error: interrupt
     lost: OSError | None = None
     try:
         status = command()
+    except SystemExit as end:  # of --help
+        status = end.code or 0
     except UserError as error:
         status = _tell(f"error: {error}", 2)
     except KeyboardInterrupt:
@@ -58,16 +59,23 @@ def exit_status(command: Callable[[], int], interrupted: str = "error: interrupt
     lost = lost or _flush_output()
     if lost is None:
         return status
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes what is left when it ends
+    _give_up(sys.stdout)
     if isinstance(lost, BrokenPipeError):
         return status or 141
     return status or _tell(f"error: cannot write to stdout: {reason(lost)}", 2)
 
 
 def _tell(message: str, status: int) -> int:
-    with contextlib.suppress(OSError):  # of a stderr that is full or closed
-        print(message, file=sys.stderr)
+    try:
+        print(message, file=sys.stderr, flush=True)
+    except OSError:  # it is full or closed
+        _give_up(sys.stderr)
     return status
+
+
+def _give_up(stream: TextIO) -> None:
+    """Has the stream take everything from now on: Python flushes what is left when it ends, and tells of errors."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _flush_output() -> OSError | None:

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
-from ans_fast.errors import UserError
+from ans_fast.errors import UserError, reason
 from ans_fast.files import atomic_file
 
 FORMAT = 2
@@ -63,9 +63,9 @@ def save_tensors(path: Path, content: dict[str, Any]) -> None:
 def load_tensors(path: Path, mapped: bool = False) -> dict[str, Any]:
     """The content of a file by `save_tensors` or torch.save, on the CPU; `mapped`, its tensors are read where they are
     looked at, for who needs but parts of them. Raises UserError: no such file, damaged, or of another kind."""
-    if not path.exists():
+    if not os.path.exists(path):
         raise UserError(f"{path}: no such file")
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UserError(f"{path} is no regular file, expected one of weights")
     try:
         with open(path, "rb") as file, warnings.catch_warnings():
@@ -74,6 +74,8 @@ def load_tensors(path: Path, mapped: bool = False) -> dict[str, Any]:
             mapped = mapped and zipfile.is_zipfile(file)  # older formats cannot be
             file.seek(0)
             content = torch.load(path if mapped else file, map_location="cpu", weights_only=True, mmap=mapped)
+    except PermissionError as error:
+        raise UserError(f"cannot read {path}: {reason(error)}") from None
     except Exception as error:  # an unpickler may raise anything when it is fed what is no pickle
         told = str(error) if isinstance(error, _Damage) else "not what torch.save writes"
         raise UserError(f"{path} is damaged or holds no weights ({told}); delete it") from None

@@ -179,7 +179,7 @@ def _convert(args: argparse.Namespace) -> None:
     source = args.source.resolve()
     name = args.name
     if name is None:
-        name = Path(unpacked_name(source)).stem if source.is_file() else source.name
+        name = Path(unpacked_name(source)).stem if os.path.isfile(source) else source.name
     check_name(name, "--name")
     found = find_source(args.source, _columns(args), args.sep)
     _tell(args.out / name, *convert(found, args.out / name, _rules(args)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -158,7 +159,7 @@ class Dataset:
         from ans_fast.data.meta import read_item_meta
 
         path = self.folder / META_FILE
-        return read_item_meta(path, self.sep, self.n_items) if path.exists() else None
+        return read_item_meta(path, self.sep, self.n_items) if os.path.exists(path) else None
 
     @property
     def item_meta(self) -> pd.DataFrame | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -57,7 +58,7 @@ def told_time(time: float) -> str:
 def read_description(folder: Path) -> Description:
     """The description in the data set's folder, the defaults where there is none. Raises UserError."""
     path = folder / DESCRIPTION_FILE
-    if not path.exists():
+    if not os.path.exists(path):
         return Description()
     try:
         values = json.loads(read_bytes(path))

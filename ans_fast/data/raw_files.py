@@ -42,7 +42,7 @@ def fingerprint_of(folder: Path, files: Sequence[str], options: list) -> str:
     Raises UserError where a file is missing, a directory or unreadable.
     """
     digest = hashlib.blake2b(json.dumps(options, sort_keys=True).encode(), digest_size=16)
-    more = [name for name in (META_FILE, DESCRIPTION_FILE) if (folder / name).exists()]
+    more = [name for name in (META_FILE, DESCRIPTION_FILE) if os.path.exists(folder / name)]
     for name in (*files, *more):
         data = _contents(folder / name)
         digest.update(f"{name} {len(data)} ".encode())

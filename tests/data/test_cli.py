@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import gzip
 import os
 import re
@@ -107,6 +108,8 @@ def test_describe(write, mode: str, capsys: pytest.CaptureFixture) -> None:
         ("prepare ../x --raw {tmp}/lists", "original must be a folder's name such as demo"),
         ("prepare .. --raw {tmp}/lists", "original must be a folder's name such as demo"),
         ("convert {tmp}/no", "no such file or directory; expected a .inter file or a folder"),
+        ("convert {tmp}/no.csv --user a --item b", "no.csv is missing"),
+        ("convert {tmp}/lists --user a --item b", "lists is no table of columns"),
         ("convert {tmp}", "0 .inter files and no train.txt"),
         ("convert {tmp}/lists --min_rating 3", "--min_rating needs ratings"),
         ("convert {tmp}/lists --name ../b", "--name must be a folder's name such as demo, .*, got '../b'"),
@@ -157,6 +160,59 @@ def test_process() -> None:
         wrong.stderr == "error: no data set 'x' in /nowhere (no folder /nowhere/x); no data set is there; "
         "give its folder's parent as --path\n"
     )
+
+
+def without_powers() -> None:
+    """What runs next obeys files' modes though it is root."""
+    for capability in (1, 2):  # of CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH
+        ctypes.CDLL(None).prctl(24, capability)  # PR_CAPBSET_DROP
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="has no prctl")
+def test_what_may_not_be_read_or_written(atomic: Path, tmp_path: Path) -> None:
+    (tmp_path / "locked").mkdir(mode=0)
+    (tmp_path / "data").mkdir(mode=0o555)
+    expected = {
+        "convert films/films.inter": "cannot write {tmp}/data/films: permission denied",
+        "convert locked": "locked: permission denied; expected a .inter file or a folder",
+        "convert locked/a.inter": "locked/a.inter: permission denied; expected a .inter file or a folder",
+        "convert locked/a.csv --user a --item b": "cannot read locked/a.csv: permission denied",
+        "convert films --name locked --out .": "cannot read locked: permission denied",
+        "convert films --name x --out locked": "cannot write {tmp}/locked/x: permission denied",
+        "prepare Gowalla --split ratio --raw locked": "locked has none of loc-gowalla_totalCheckins.txt, "
+        "nor a .gz of it",
+        "prepare Gowalla --raw locked/x": "--raw locked/x does not exist; unpack the original download there",
+        "prepare ML_1MTOPK --raw locked": "cannot read locked/ratings.dat: permission denied",
+        "prepare MIND --raw locked": "locked has no behaviors.tsv, nor has a folder in it; unpack MIND's train and dev "
+        "sets there",
+        "prepare Toys --raw locked": "locked has neither reviews_Toys_5.json(.gz) nor Toys_5.json(.gz)",
+        "describe locked --path .": "cannot read locked/train.csv: permission denied",
+        "describe demo": "cannot write {tmp}/data/demo: permission denied",
+    }
+    script = "import sys; from ans_fast.data.command import main; print([main(line.split()) for line in sys.argv[1:]])"
+    process = subprocess.run(
+        [sys.executable, "-c", script, *expected],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        preexec_fn=without_powers,
+    )
+    told = process.stderr.replace(f"{tmp_path.resolve()}/", "{tmp}/").splitlines()
+    assert told == [f"error: {line}" for line in expected.values()]
+    assert process.stdout == f"{[2] * len(expected)}\n"
+
+
+@pytest.mark.parametrize("closed", [1, 2])
+def test_closed_streams(tmp_path: Path, closed: int) -> None:
+    """The exit status tells of what nobody could read."""
+    command = [sys.executable, "-m", "ans_fast.data", "describe", *(["--help"] if closed == 1 else ["none"])]
+    close = partial(os.close, closed)
+    process = subprocess.run(
+        command, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, preexec_fn=close
+    )
+    assert (process.returncode, process.stdout) == (2, b"")
+    assert process.stderr == (b"error: cannot write to stdout: bad file descriptor\n" if closed == 1 else b"")
 
 
 def open_once_read(pipe: Path, reader: subprocess.Popen) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import re
 from pathlib import Path
 
@@ -60,7 +61,7 @@ def read_ratings(path: Path) -> pd.DataFrame:
 
 def _read(raw: Path, utc_offset: float) -> pd.DataFrame:
     """The ratings' 5-core (one pass, as published), with label and context."""
-    rows = read_ratings(raw if raw.is_file() else raw / "ratings.dat")
+    rows = read_ratings(raw if os.path.isfile(raw) else raw / "ratings.dat")
     rows["label"] = (rows.rating >= 4).astype(np.int64)
     return add_time_context(k_core(rows, rounds=1), utc_offset)
 
@@ -82,8 +83,8 @@ def _chunks(users: np.ndarray) -> np.ndarray:
 
 def _meta(raw: Path, id_type: type) -> pd.DataFrame | None:
     """Genre and title numbers from movies.dat beside ratings.dat; None where there is none."""
-    path = (raw.parent if raw.is_file() else raw) / "movies.dat"
-    if not path.exists():
+    path = (raw.parent if os.path.isfile(raw) else raw) / "movies.dat"
+    if not os.path.exists(path):
         return None
     lines = read_bytes(path).decode("latin-1").splitlines()
     parts = [line.split("::") for line in lines]

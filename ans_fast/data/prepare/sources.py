@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -44,16 +45,17 @@ class Source:
 def find_source(path: Path, columns: Columns | None, sep: str) -> Source:
     """The set in the folder `path`, or the .inter file or, where `columns` are named, the table itself. Raises
     UserError where there is none, or several."""
-    own = path.is_file() and not unpacked_name(path).endswith(".inter")
-    if own != (columns is not None):
-        told = "is no .inter file: name a table's columns by --user and --item" if own else "is no table of columns"
-        raise UserError(f"{path} {told}")
-    if own:
+    own = not unpacked_name(path).endswith(".inter") and not os.path.isdir(path)
+    if columns is not None:
+        if not own:
+            raise UserError(f"{path} is no table of columns")
         return Source("a table", partial(_read_own, columns=columns, sep=sep), (path,))
-    if path.is_file():
+    if os.path.isfile(path):
+        if own:
+            raise UserError(f"{path} is no .inter file: name a table's columns by --user and --item")
         return Source(_ATOMIC, read_atomic, (path,))
     try:
-        names = sorted(file.name for file in path.iterdir() if not file.is_dir())
+        names = sorted(entry.name for entry in os.scandir(path) if not entry.is_dir())
     except OSError as error:
         raise UserError(f"{path}: {reason(error)}; expected a .inter file or a folder") from None
     if "train.txt" in names:

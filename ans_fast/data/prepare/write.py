@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from ans_fast.data.description import Description, write_description
 from ans_fast.data.ids import write_ids
 from ans_fast.data.prepare.rules import Frames, draw_negatives, renumber
 from ans_fast.data.raw_files import DESCRIPTION_FILE, ID_FILES, META_FILE, SPLIT_FILES
-from ans_fast.errors import UserError
+from ans_fast.errors import UserError, reason
 from ans_fast.files import atomic_folder
 
 SPLITS = ("train", "dev", "test")
@@ -64,10 +65,14 @@ def write_set(
 def _check_replaceable(target: Path) -> None:
     """UserError where target is a folder with files that are no set's, a download perhaps: they would be lost."""
     known = {*SPLIT_FILES, META_FILE, DESCRIPTION_FILE, *ID_FILES}
-    for path in sorted(target.iterdir()) if target.is_dir() else ():
-        if path.name not in known and not path.name.lstrip(".").startswith("ans_fast-"):
+    try:
+        names = sorted(os.listdir(target)) if os.path.isdir(target) else []
+    except OSError as error:
+        raise UserError(f"cannot read {target}: {reason(error)}") from None
+    for name in names:
+        if name not in known and not name.lstrip(".").startswith("ans_fast-"):
             raise UserError(
-                f"{target} holds {path.name}, which is no file of a data set, and would be replaced whole; "
+                f"{target} holds {name}, which is no file of a data set, and would be replaced whole; "
                 "remove that or write elsewhere"
             )
 
