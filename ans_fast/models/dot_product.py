@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ans_fast import ops
 from ans_fast.errors import UserError
 from ans_fast.models.base import Recommender
 from ans_fast.nn.columns import Columns
 from ans_fast.nn.gather import products, products_with_first, rows_at
-from ans_fast.sparse import products_at
 from ans_fast.training.batches import Query
 
 
@@ -63,8 +63,6 @@ class DotProduct(Recommender):
 
 def pair_scores(users: Tensor, items: Tensor, candidates: Tensor) -> Tensor:
     """users [B, K] with item rows [n, K] at candidates int64 [B, C] -> products [B, C], without gradients."""
-    n_rows, n_candidates = candidates.shape
-    if users.device.type != "cpu" or n_candidates > len(items):  # a sparse row holds no more than its width
-        return products(users, rows_at(items, candidates))
-    begins = torch.arange(n_rows + 1) * n_candidates
-    return products_at(begins, candidates.flatten(), users, items).view(n_rows, n_candidates)
+    if users.is_cpu:
+        return ops.candidate_scores(users, items, candidates)
+    return products(users, rows_at(items, candidates))  # where K may be more than the kernels hold
