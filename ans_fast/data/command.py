@@ -19,6 +19,7 @@ from ans_fast.data.prepare.sources import find_source
 from ans_fast.data.prepare.splits import SPLITS
 from ans_fast.data.raw_files import check_name, unpacked_name
 from ans_fast.errors import UserError
+from ans_fast.files import check_outputs
 from ans_fast.flag_types import Number, file_name, moment, natural, number, path, positive_int, seed, separator, text
 
 _PREPARERS = {
@@ -205,6 +206,8 @@ def _tell(target: Path, *more: str) -> None:
 
 def _describe(args: argparse.Namespace) -> None:
     dataset = load(args.path, args.name, args.mode, args.sep, args.impression_idkey)
+    if args.plot:
+        check_outputs([args.plot])
     rows = describe(dataset)
     width = max(len(what) for what, _ in rows)
     print("\n".join(f"{what:{width}}  {figure}" for what, figure in rows))

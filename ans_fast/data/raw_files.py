@@ -21,6 +21,10 @@ ID_FILES = ("user2newid.json", "item2newid.json")
 MAX_ID = 100_000_000  # every table has a row an id, so ids must be compact
 MAX_TIME = 4e18  # nanoseconds of this century: sums, differences and integers of times stay exact enough and finite
 GZIP = ".gz"
+_PACKED = {  # by its first bytes
+    b"PK\3\4": "a zip archive; unpack it",
+    b"\x1f\x8b": f"packed by gzip; unpack it, or let its name end in {GZIP}",
+}
 
 
 def read_bytes(path: Path) -> bytes:
@@ -30,6 +34,9 @@ def read_bytes(path: Path) -> bytes:
     if path.suffix == GZIP:
         with readable(path):
             data = gzip.decompress(data)
+    for start, what in _PACKED.items():
+        if data.startswith(start):
+            raise UserError(f"{path} is {what}")
     data = data.removeprefix(b"\xef\xbb\xbf")
     if not data.strip():
         raise UserError(f"{path} is empty")

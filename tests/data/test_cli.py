@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from functools import partial
 from pathlib import Path
 
@@ -122,13 +123,21 @@ def test_describe(write, mode: str, capsys: pytest.CaptureFixture) -> None:
             "convert {tmp}/lists --k_core 2 --out {tmp}/o",
             "lists has its own split, which --k_core would change; choose",
         ),
+        (
+            "convert {tmp}/lists --test_from 3 --out {tmp}/o",
+            "its own split, which --test_from would change; choose anoth",
+        ),
+        ("describe small --path {tmp} --plot {tmp}/films", "cannot write .*/films: is a directory"),
         ("convert {tmp}/films --split date --out {tmp}/o", "test_from, the time of the first test click, goes with"),
         ("convert {tmp}/films --k_core 2 --out {tmp}/o", "no user and item has 2 clicks"),
         ("convert {tmp}/films --min_rating 9 --out {tmp}", "films.inter has no row with a rating of at least 9"),
         ("convert {tmp}/films --out {tmp}/films/films.inter", "cannot write"),
     ],
 )
-def test_mistakes(arguments: str, expected: str, adjacency: Path, atomic: Path, tmp_path, capsys, monkeypatch) -> None:
+def test_mistakes(
+    arguments: str, expected: str, adjacency: Path, atomic: Path, write, tmp_path, capsys, monkeypatch
+) -> None:
+    write()
     monkeypatch.chdir(tmp_path)
     before = sorted(tmp_path.rglob("*"))
     assert main(arguments.format(tmp=tmp_path).split(" ")) == 2
@@ -282,6 +291,17 @@ def test_convert_own_table(own: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     users, items = read_ids(tmp_path / "data/shop")
     expected = {f"u,{u}": f"i], [{(u * 7 + 27) % 40}" for u in range(12)}
     assert dict(zip(users[data.test.users], items[data.test.items], strict=True)) == expected
+
+
+def test_archives_are_told(tmp_path: Path, capsys) -> None:
+    with zipfile.ZipFile(tmp_path / "shop.csv", "w") as archive:
+        archive.writestr("shop.csv", "who,what\n")
+    flags = f"convert {tmp_path}/shop.csv --user who --item what --out {tmp_path}/data".split()
+    assert main(flags) == 2
+    assert capsys.readouterr().err == f"error: {tmp_path}/shop.csv is a zip archive; unpack it\n"
+    (tmp_path / "shop.csv").write_bytes(gzip.compress(b"who,what\n"))
+    assert main(flags) == 2
+    assert "shop.csv is packed by gzip; unpack it, or let its name end in .gz" in capsys.readouterr().err
 
 
 def test_packed_files(own: Path, atomic: Path, tmp_path: Path) -> None:

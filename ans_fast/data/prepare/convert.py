@@ -50,8 +50,9 @@ def convert(found: Source, target: Path, rules: Rules) -> list[str]:
     own_split = len(found.files) > 1 and rules.split in ("auto", "given")
     if rules.split == "given" and not own_split:
         raise UserError(f"{found.path} has no split of its own; use --split leave_one_out")
-    if own_split and rules.k_core is not None:
-        raise UserError(f"{found.path} has its own split, which --k_core would change; choose another --split")
+    if own_split and (rules.k_core is not None or rules.test_from is not None):
+        flag = "--test_from" if rules.k_core is None else "--k_core"
+        raise UserError(f"{found.path} has its own split, which {flag} would change; choose another --split")
     how = "leave_one_out" if rules.split in ("auto", "given") else rules.split
     parts = _read(found, rules.min_rating)
     read = sum(map(len, parts))
