@@ -102,9 +102,7 @@ def _numbers(values: pd.Series) -> np.ndarray:
 
 def _seconds(values: pd.Series) -> np.ndarray:
     """Numbers as they are, dates as seconds, NaN for anything else; the first row says which they are."""
-    if not pd.api.types.is_datetime64_any_dtype(values):
-        numbers = _numbers(values)
-        if np.isfinite(numbers[0]):
-            return numbers
+    if not pd.api.types.is_datetime64_any_dtype(values) and np.isfinite(_numbers(values[:1])[0]):
+        return _numbers(values)
     dates = pd.to_datetime(values, errors="coerce", utc=True, format="ISO8601")
     return (dates - pd.Timestamp("1970-01-01", tz="UTC")).dt.total_seconds().to_numpy(np.float64)
