@@ -50,7 +50,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
 def output_file(path: Path) -> Path:
     """Where a write to `path` ends up: symbolic links are followed. Raises UserError unless a file that can be written
     stands there, or nothing."""
-    target = Path(os.path.realpath(path)) if path.is_symlink() else path
+    target = Path(os.path.realpath(path)) if os.path.islink(path) else path
     try:
         kind = _KINDS.get(stat.S_IFMT(target.stat().st_mode))
     except (FileNotFoundError, NotADirectoryError):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +39,30 @@ def run_at_simd_level(level: str, code: str) -> None:
     """Runs Python code in a process whose kernels are those of `level` at most; an exception there is one here."""
     environment = os.environ | {"ANS_FAST_SIMD": level, "OMP_NUM_THREADS": "1"}
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, check=True)
+
+
+def refused(module: str, commands: Sequence[str], folder: Path) -> list[str]:
+    """What the module's main tells of each of the commands, which end with status 2, where files' modes hold even for
+    root; `folder`, in which it runs, is left out of paths."""
+    if sys.platform != "linux":
+        pytest.skip("has no prctl")
+    script = f"import sys; from {module} import main; print([main(line.split()) for line in sys.argv[1:]])"
+    process = subprocess.run(
+        [sys.executable, "-c", script, *commands],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        preexec_fn=_give_up_powers,
+    )
+    told = process.stderr.replace(f"{folder.resolve()}/", "").splitlines()
+    assert process.stdout.splitlines()[-1:] == [str([2] * len(commands))], told
+    return [line.removeprefix("error: ") for line in told]
+
+
+def _give_up_powers() -> None:
+    for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+        ctypes.CDLL(None).prctl(24, capability)  # PR_CAPBSET_DROP
 
 
 def random_graph(n_users: int, n_items: int, n_pairs: int, seed: int = 0) -> ans_fast.BipartiteGraph:

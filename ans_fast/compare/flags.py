@@ -8,7 +8,7 @@ from argparse import ArgumentTypeError
 from collections.abc import Mapping
 from pathlib import Path
 
-from ans_fast.errors import UserError
+from ans_fast.errors import UserError, reason
 from ans_fast.flag_types import words
 from ans_fast.models import by_name
 
@@ -74,7 +74,7 @@ def _read(path: Path) -> dict[str, str]:
         else:
             content = json.loads(path.read_text())
     except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from None
+        raise UserError(f"cannot read {path}: {reason(error)}") from None
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is neither TOML nor JSON: {error}") from None
     if not isinstance(content, dict) or not all(isinstance(flags, str) for flags in content.values()):

@@ -151,11 +151,11 @@ def _before(training: Training, test: Evaluator, settings: Settings, paths: Path
     logging.info("Test Before Training: (%s)", format_metrics(test.evaluate(state, settings.metrics, settings.ks)))
     if not settings.load:
         return
-    training.group.agree({f"there is {path}": path.exists() for path in (paths.checkpoint, paths.weights)})
-    if settings.train and paths.checkpoint.exists():
+    training.group.agree({f"there is {path}": os.path.exists(path) for path in (paths.checkpoint, paths.weights)})
+    if settings.train and os.path.exists(paths.checkpoint):
         training.resume()
         return
-    if settings.train and not paths.weights.exists():
+    if settings.train and not os.path.exists(paths.weights):
         logging.info("Nothing to load: neither %s nor %s exists; starts anew", paths.checkpoint, paths.weights)
         return
     content = load_tensors(paths.weights, mapped=not training.group.alone)

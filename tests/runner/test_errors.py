@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from ans_fast.tensor_files import load_tensors
+from tests.conftest import refused
 
 TOP = "--path ../data --dataset top --epoch 2 --batch_size 64 --emb_size 8".split()
 
@@ -53,6 +54,22 @@ def test_user_errors(go, work: Path, name):
     assert err.count("\n") == 1
     if name != "nothing to load":
         assert not (work / "log").exists()
+
+
+def test_what_may_not_be_read_or_written(work: Path) -> None:
+    Path("locked").mkdir(mode=0)
+    Path("locked.pt").touch(mode=0)
+    expected = {
+        **{
+            f"{flag} locked/x": f"cannot write locked/x: permission denied; {flag} or --out names another place"
+            for flag in ("--model_path", "--log_file")
+        },
+        "--train 0 --load 1 --model_path locked.pt": "cannot read locked.pt: permission denied",
+        "--train 0 --load 1 --model_path locked/x.pt": "locked/x.pt: no such file",
+        "--path . --dataset locked": "cannot read locked/train.csv: permission denied",
+    }
+    told = refused("ans_fast.runner.main", [" ".join([*TOP, flags]) for flags in expected], Path.cwd())
+    assert told == [*expected.values()]
 
 
 def test_no_traceback_in_a_process(start):
