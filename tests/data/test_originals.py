@@ -5,14 +5,16 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
 import random
 import re
 from collections import Counter
+from fractions import Fraction
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ans_fast.data import load
@@ -140,6 +142,7 @@ def literal_date(rows: list[Click], first: float) -> tuple[list[Click], list[Cli
 PAIRS = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), unique=True, min_size=1, max_size=40)
 
 
+@settings(deadline=None, max_examples=60)
 @given(PAIRS, st.randoms(use_true_random=False), st.integers(0, 9))
 def test_any_split_by_date(pairs: list[tuple[int, int]], draw: random.Random, first: int) -> None:
     rows = [(user, item, draw.randrange(10)) for user, item in pairs]
@@ -157,6 +160,31 @@ def test_any_split_by_date(pairs: list[tuple[int, int]], draw: random.Random, fi
     assert [*again[1].itertuples(index=False, name=None)] == dev
 
 
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(st.integers(1, 70), min_size=1, max_size=6),
+    st.sampled_from(["0.1", "0.29", "0.3", "0.35"]),
+    st.integers(0, 9),
+)
+def test_any_split_by_ratio(sizes: list[int], share: str, seed: int) -> None:
+    """Shares are rounded down, exactly, in whatever order the rows come."""
+    pairs = [(user, item) for user, size in enumerate(sizes) for item in range(size)]
+    frame = pd.DataFrame(pairs, columns=["user", "item"])
+    held = [math.floor(Fraction(share) * size) for size in sizes]
+    if not any(held):
+        with pytest.raises(UserError, match="no user has clicks enough"):
+            split_rows(frame, "ratio", seed, dev=float(share), test=float(share))
+        return
+    forth, back = (split_rows(rows, "ratio", seed, float(share), float(share))[0] for rows in (frame, frame[::-1]))
+    made, again = ([{*part.itertuples(index=False, name=None)} for part in parts] for parts in (forth, back))
+    assert made == again
+    assert set().union(*made) == {*pairs}
+    counts = [Counter(user for user, _ in part) for part in made]
+    for user, size in enumerate(sizes):
+        assert [count[user] for count in counts] == [size - 2 * held[user], held[user], held[user]]
+
+
+@settings(deadline=None, max_examples=60)
 @given(PAIRS, st.integers(1, 4))
 def test_any_k_core(pairs: list[tuple[int, int]], k: int) -> None:
     left = list(pairs)
