@@ -57,6 +57,11 @@ SHARED = (
     f"--rank_by user --metric HR,RECALL,NDCG --topk 15,20 --main_metric {MAIN} --batch_size 2048 "
     "--reg_weight 0 --temperature 0.1"  # the last two would be searched
 )
+TITLE = """\
+# Samplers, equally tuned
+
+Made by `python -m benchmarks.samplers`, which says how; `benchmarks/results/samplers.csv` has all trials and runs.
+"""
 NOTE = f"""
 Test, each user ranked once among all items but its earlier clicks. Flags are those that did best on dev by {MAIN}.
 Bold: the best sampler of a base. ▼: worse than it with p < 0.05, by a paired t-test over users; p by Holm's correction.
@@ -187,7 +192,7 @@ def write_table(work: Path, out: Path) -> None:
     """samplers.csv and samplers.md of all cells in the folder."""
     place = {name: number for number, name in enumerate((*DATASETS, *BASES, *SAMPLERS))}
     folders = [study.parent for study in work.glob("cells/*/*/*/study.db")]
-    folders.sort(key=lambda folder: [place.get(name, -1) for name in folder.parts[-3:]])
+    folders.sort(key=lambda folder: [(place.get(name, -1), name) for name in folder.parts[-3:]])
     found = [Cell(*folder.parts[-3:], folder) for folder in folders]
     rows = pd.DataFrame([row for cell in found for row in rows_of(cell)], columns=COLUMNS)
     write_atomically(out / "samplers.csv", rows.to_csv(index=False, float_format="%.6g").encode())
@@ -236,7 +241,7 @@ def markdown(found: list[Cell]) -> str:
             f"- {title}: {_span(trials.values())} trials a cell; {flags['epoch']} epochs at most, and "
             f"{flags['early_stop']} without a better result on dev"
         )
-    return "\n".join([*(f"| {' | '.join(row)} |" for row in rows), "", *told, NOTE])
+    return "\n".join([TITLE, *(f"| {' | '.join(row)} |" for row in rows), "", *told, NOTE])
 
 
 def _cell(values: list[float], is_best: bool) -> str:
