@@ -18,6 +18,7 @@ from ans_fast.compare.earlier import Cell
 from ans_fast.runner.row_metrics import FILE, read_user_metrics
 
 LEVEL = 0.05
+LEAST_P = 0.0001  # that is shown as it is
 Records = Sequence[Mapping[str, Any]]  # of a line's runs, a seed each
 
 
@@ -32,6 +33,12 @@ class Difference:
     def mark(self) -> str:
         """Of what is significantly better or worse; metrics of rows are the better the larger."""
         return "" if self.p >= LEVEL else "▲" if self.mean > 0 else "▼"
+
+    @property
+    def told(self) -> str:
+        """As a table has it: "▼ (p 0.012)"."""
+        shown = f"{self.p:.2g}" if self.p >= LEAST_P else f"< {LEAST_P:g}"
+        return f"{self.mark} (p {shown})".lstrip()
 
 
 def differences(

@@ -14,7 +14,6 @@ from ans_fast.compare.significance import Difference
 from ans_fast.metrics import larger_is_better
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe and Ito's
-LEAST_P = 0.0001  # that is shown as it is
 
 
 @dataclass(frozen=True)
@@ -72,18 +71,17 @@ def _best(lines: Sequence[Line], dataset: str, name: str) -> float | None:
 
 
 def _cell(line: Line, name: str, best: float | None) -> str:
-    values, difference = line.values.get(name), line.differences.get(name)
-    if not values:
-        return "–"
-    mean = statistics.mean(values)
-    text = f"{mean:.4f}"
+    values = line.values.get(name)
+    return told(values, statistics.mean(values) == best, line.differences.get(name)) if values else "–"
+
+
+def told(values: Sequence[float], is_best: bool, difference: Difference | None) -> str:
+    """The mean of values ± their standard deviation, in bold if it is the best, and its difference from a baseline."""
+    text = f"{statistics.mean(values):.4f}"
     if len(values) > 1:
         text += f" ± {statistics.stdev(values):.4f}"
-    text = f"**{text}**" if mean == best else text
-    if difference is None:
-        return text
-    shown = f"{difference.p:.2g}" if difference.p >= LEAST_P else f"< {LEAST_P:g}"
-    return " ".join(filter(None, [text, difference.mark, f"(p {shown})"]))
+    text = f"**{text}**" if is_best else text
+    return text if difference is None else f"{text} {difference.told}"
 
 
 def comma_separated(lines: Sequence[Line], metrics: Sequence[str]) -> str:
