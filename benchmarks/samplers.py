@@ -18,7 +18,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from time import monotonic
 from typing import Any
 
@@ -26,6 +26,7 @@ import optuna
 import pandas as pd
 
 from ans_fast.command_line import Parser, exit_status
+from ans_fast.compare import table
 from ans_fast.compare.lock import locked
 from ans_fast.compare.significance import differences
 from ans_fast.data import command as data
@@ -49,7 +50,7 @@ SAMPLERS = {  # flags, and where its own options are looked for, beside the rang
 }
 SPACE = "lr=1e-3..3e-2:log"  # few epochs want large steps
 MAIN = "NDCG@20"
-METRICS = ("HR@15", "RECALL@15", "NDCG@15", "RECALL@20", MAIN)
+METRICS = ("HR@15", "RECALL@15", "NDCG@15", "HR@20", "RECALL@20", MAIN)
 DEV = f"dev {MAIN}"
 COLUMNS = ("dataset", "base", "sampler", "training", "number", "best_epoch", DEV, *METRICS, "flags", "seconds")
 RESULTS = "log/results.json"  # of a run that came to its end
@@ -232,9 +233,9 @@ def markdown(found: list[Cell]) -> str:
         best = {name: max(values, key=lambda key: mean(of[name] for of in values[key])) for name in METRICS}
         tested = differences(records, [MAIN], best[MAIN][1])
         for key, runs in values.items():
-            columns = [_cell([run[name] for run in runs], key == best[name]) for name in METRICS]
-            if difference := tested[key].get(MAIN):
-                columns[-1] += f" {difference.mark}(p {difference.p:.2g})"
+            columns = [
+                table.told([run[name] for run in runs], key == best[name], tested[key].get(name)) for name in METRICS
+            ]
             rows.append([*key, str(len(runs)), *columns])
         flags = next(iter(records.values()))[0]["flags"]
         told.append(
@@ -242,11 +243,6 @@ def markdown(found: list[Cell]) -> str:
             f"{flags['early_stop']} without a better result on dev"
         )
     return "\n".join([TITLE, *(f"| {' | '.join(row)} |" for row in rows), "", *told, NOTE])
-
-
-def _cell(values: list[float], is_best: bool) -> str:
-    text = f"{mean(values):.4f}" + (f" ± {stdev(values):.4f}" if len(values) > 1 else "")
-    return f"**{text}**" if is_best else text
 
 
 def _span(numbers: Collection[int]) -> str:
