@@ -178,7 +178,7 @@ def test_a_set_that_was_moved_aside_is_found(write) -> None:
         (HEADER + '1\t2\t3\n"1\t2\t3\n', "is malformed: EOF inside string"),
         (HEADER + '1\t2\t3\n1\t2\t"3\n1\t2\t3"\n', "is malformed: a quoted value runs over several lines|time is"),
         (HEADER.encode() + b"1\t2\t3\n1\t2\t\xe9\n", "line 3: byte 0xe9 is not UTF-8"),
-        ((HEADER + "1\t2\t3\n").encode("utf-16"), "train.csv is packed by gzip; unpack it"),
+        ((HEADER + "1\t2\t3\n").encode("utf-16"), "zero byte|not UTF-8"),
         (b"\x1f\x8b\x08\x00abc", "train.csv is packed by gzip; unpack it"),
     ],
 )
