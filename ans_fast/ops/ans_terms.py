@@ -114,12 +114,12 @@ register_described_fake(
     "ans_terms_backward",
     *_LINES,
     results=(
-        "sums[n_users, H, D]",
-        "sums[n_items, H, D]",
-        "sums[B, H, D]",
-        "sums[n_items, H, D]",
-        "sums[D]",
-        "sums[1]",
+        "rows[n_users, H, D]",
+        "rows[n_items, H, D]",
+        "rows[B, H, D]",
+        "rows[n_items, H, D]",
+        "rows[D]",
+        "rows[1]",
     ),
 )
 

@@ -207,14 +207,15 @@ inline int count_threads(const AnsInputs<T>& a, const Threads& threads) {
   return threads_for(threads, a.n_pairs * a.n_negatives * a.n_hops * a.dim, 1 << 14);
 }
 
-// Scratch of each thread: sums of M rows, a row of noise, and a line so that threads share none.
+// Scratch of each thread: two rows of all hops, sums of M rows, a row of noise, and a line so that threads share none.
 template <typename T>
 struct ThreadScratch {
   Sum<T>* data;
   int64_t size;
 
   ThreadScratch(const AnsInputs<T>& a, const Memory& memory, int n_threads)
-      : size(5 * a.n_negatives + 3 * a.n_hops + a.dim + 64 / static_cast<int64_t>(sizeof(Sum<T>))) {
+      : size(2 * a.n_hops * a.dim + 5 * a.n_negatives + 3 * a.n_hops + a.dim +
+             64 / static_cast<int64_t>(sizeof(Sum<T>))) {
     data = take<Sum<T>>(memory, n_threads * size);
   }
   Sum<T>* mine() const { return data + omp_get_thread_num() * size; }
@@ -298,6 +299,19 @@ void forward(const AnsForwardArgs<T>& a, const Threads& threads) {
 
 // --- Backward --------------------------------------------------------------------------------------------------------
 
+// Where a row's gradient is summed: in its own place, or `beside` it where that is too short for sums.
+template <typename T>
+inline Sum<T>* sums_of(T* row, Sum<T>* beside) {
+  if constexpr (std::is_same_v<T, Sum<T>>) return row;
+  else return beside;
+}
+
+template <typename T>
+inline void store_sums(T* row, const Sum<T>* sums, int64_t size) {
+  if constexpr (!std::is_same_v<T, Sum<T>>)
+    for_columns<Sum<T>>(size, [&](auto kind, int64_t d) { store(row + d, load<decltype(kind)>(sums + d)); });
+}
+
 // What passes hand on to those that follow.
 template <typename T>
 struct Between {
@@ -319,12 +333,13 @@ inline void backward_pair(const AnsBackwardArgs<T>& a, const Between<T>& between
   using S = Sum<T>;
   const int64_t count = count_of(a, pair), n_negatives = a.n_negatives, n_hops = a.n_hops, dim = a.dim;
   const S bias = load<S>(a.margin_bias), pairs = static_cast<S>(a.n_pairs), hops = static_cast<S>(n_hops);
-  S *weight = scratch, *hop_sums = weight + n_negatives, *r = hop_sums + 3 * n_hops;
-  S* grad_p = between.grad_positive + pair * n_hops * dim;
-  S* grad_gate = a.grad_user_gate + pair * n_hops * dim;
+  const int64_t row = n_hops * dim;
+  S *weight = scratch + row, *hop_sums = weight + n_negatives, *r = hop_sums + 3 * n_hops;
+  S* grad_p = between.grad_positive + pair * row;
+  S* grad_gate = sums_of(a.grad.user_gate + pair * row, scratch);
   S* grad_w = between.pair_margin + pair * (dim + 1);
-  clear(grad_p, n_hops * dim);
-  clear(grad_gate, n_hops * dim);
+  clear(grad_p, row);
+  clear(grad_gate, row);
   clear(grad_w, dim + 1);
 
   // The selected rows' sums again, for the slope of −log σ(u·p − u·n') and of the margin.
@@ -375,6 +390,7 @@ inline void backward_pair(const AnsBackwardArgs<T>& a, const Between<T>& between
                       grad_gate + at, grad_w);
     grad_w[dim] += weights.margin;
   }
+  store_sums(a.grad.user_gate + pair * row, grad_gate, row);
 }
 
 // Fetches what `next`, the entry that follows, will read, meanwhile.
@@ -418,14 +434,19 @@ void backward(const AnsBackwardArgs<T>& a, const Threads& threads) {
   });
 
   for_each_group(users.start, users.n_groups, n_threads, [&](int64_t user) {
-    S* grad_u = a.grad_user_hops + user * row;
+    T* const out = a.grad.user_hops + user * row;
+    const int64_t begin = users.start[user], end = users.start[user + 1];
+    if (begin == end) return clear(out, row);
+    S *const mine = scratch.mine(), *const grad_u = sums_of(out, mine);
     clear(grad_u, row);
-    for (int64_t at = users.start[user]; at < users.start[user + 1]; ++at)
-      backward_pair(a, between, seed, users.order[at], grad_u, scratch.mine());
+    for (int64_t at = begin; at < end; ++at) backward_pair(a, between, seed, users.order[at], grad_u, mine + row);
+    store_sums(out, grad_u, row);
   });
   const int64_t n_members = items.start[items.n_groups];
   for_each_group(items.start, items.n_groups, n_threads, [&](int64_t item) {
-    S *grad_n = a.grad_item_hops + item * row, *grad_gate = a.grad_item_gate + item * row;
+    T *const out = a.grad.item_hops + item * row, *const gate_out = a.grad.item_gate + item * row;
+    S* const mine = scratch.mine();
+    S *const grad_n = sums_of(out, mine), *const grad_gate = sums_of(gate_out, mine + row);
     clear(grad_n, row);
     clear(grad_gate, row);
     for (int64_t at = items.start[item]; at < items.start[item + 1]; ++at) {
@@ -434,14 +455,20 @@ void backward(const AnsBackwardArgs<T>& a, const Threads& threads) {
         backward_negative(a, between, item, entry, next < n_entries ? next : entry, grad_n, grad_gate);
       else add(grad_n, between.grad_positive + (entry - n_entries) * row, row);
     }
+    store_sums(out, grad_n, row);
+    store_sums(gate_out, grad_gate, row);
   });
 
-  clear(a.grad_margin_weight, dim);
-  *a.grad_margin_bias = 0;
+  S* const grad_w = sums_of(a.grad.margin_weight, scratch.mine());
+  S* const grad_b = sums_of(a.grad.margin_bias, scratch.mine() + dim);
+  clear(grad_w, dim);
+  *grad_b = 0;
   for (int64_t pair = 0; pair < a.n_pairs; ++pair) {
-    add(a.grad_margin_weight, between.pair_margin + pair * (dim + 1), dim);
-    *a.grad_margin_bias += between.pair_margin[pair * (dim + 1) + dim];
+    add(grad_w, between.pair_margin + pair * (dim + 1), dim);
+    *grad_b += between.pair_margin[pair * (dim + 1) + dim];
   }
+  store_sums(a.grad.margin_weight, grad_w, dim);
+  store_sums(a.grad.margin_bias, grad_b, 1);
 }
 
 }  // namespace

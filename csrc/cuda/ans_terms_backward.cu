@@ -2,6 +2,7 @@
 // with atomics, one pass gives everything; the deterministic one lets pairs keep what their user and positive get and
 // adds it up by id, and goes through the negatives a second time, by item.
 #include "cuda/ans_team.h"
+#include "cuda/sums.h"
 
 namespace ans::cuda {
 namespace {
@@ -9,6 +10,7 @@ namespace {
 // The arguments, and scratch.
 template <typename T>
 struct Backward : AnsBackwardArgs<T> {
+  AnsGradients<float> sums = {};  // of `grad`
   float4* hop_sums = nullptr;  // [B, H]
   float* margins = nullptr;    // [units, D + 1]: each one's share of the margin layer's gradients
   // Of the deterministic path.
@@ -126,8 +128,8 @@ __device__ __forceinline__ void backward_row(const Backward<T>& a, const Task& t
       grad_gate[j] = e.gates * pair.gate[i];
     }
     if (!is_deterministic(a)) {
-      F::template write_run<F::Write::kAtomic>(a.grad_item_hops + at, column, dim, grad_n);
-      F::template write_run<F::Write::kAtomic>(a.grad_item_gate + at, column, dim, grad_gate);
+      F::template write_run<F::Write::kAtomic>(a.sums.item_hops + at, column, dim, grad_n);
+      F::template write_run<F::Write::kAtomic>(a.sums.item_gate + at, column, dim, grad_gate);
     }
   }
 }
@@ -164,8 +166,8 @@ __device__ __forceinline__ void chosen_row(const Backward<T>& a, const Task& tas
       margin[column + j] += e.w;
     }
     if (!is_deterministic(a)) {
-      F::template write_run<F::Write::kAtomic>(a.grad_item_hops + at, column, dim, grad_n);
-      F::template write_run<F::Write::kAtomic>(a.grad_item_gate + at, column, dim, grad_gate);
+      F::template write_run<F::Write::kAtomic>(a.sums.item_hops + at, column, dim, grad_n);
+      F::template write_run<F::Write::kAtomic>(a.sums.item_gate + at, column, dim, grad_gate);
     }
   }
   if (lane == 0) margin[dim] += weights.margin;
@@ -222,13 +224,13 @@ __global__ void __launch_bounds__(kThreads, kBackwardBlocks<R>) backward_kernel(
     merge_teams<R::kTeamSize>(grad.gate);
     if (team == 0) {
       const int64_t own = offset_of(a, task.pair, task.hop);
-      F::template write<F::Write::kStore>(a.grad_user_gate + own, lane, dim, grad.gate);
+      F::template write<F::Write::kStore>(a.sums.user_gate + own, lane, dim, grad.gate);
       if (is_deterministic(a)) {
         F::template write<F::Write::kStore>(a.pair_user + own, lane, dim, grad.u);
         F::template write<F::Write::kStore>(a.pair_item + own, lane, dim, grad.p);
       } else {
-        F::template write<F::Write::kAtomic>(a.grad_user_hops + offset_of(a, task.user, task.hop), lane, dim, grad.u);
-        F::template write<F::Write::kAtomic>(a.grad_item_hops + offset_of(a, task.positive, task.hop), lane, dim, grad.p);
+        F::template write<F::Write::kAtomic>(a.sums.user_hops + offset_of(a, task.user, task.hop), lane, dim, grad.u);
+        F::template write<F::Write::kAtomic>(a.sums.item_hops + offset_of(a, task.positive, task.hop), lane, dim, grad.p);
       }
     }
     if (is_deterministic(a) && U::leads()) {
@@ -286,8 +288,8 @@ __global__ void __launch_bounds__(kThreads, 4) item_kernel(const Backward<T> a) 
       grad_gate[i] += gates * pair.gate[i];
     }
   }
-  F::template write<F::Write::kStore>(a.grad_item_hops + at, lane, dim, grad_n);
-  F::template write<F::Write::kStore>(a.grad_item_gate + at, lane, dim, grad_gate);
+  F::template write<F::Write::kStore>(a.sums.item_hops + at, lane, dim, grad_n);
+  F::template write<F::Write::kStore>(a.sums.item_gate + at, lane, dim, grad_gate);
 }
 
 // to[id] += Σ rows[order[i]] over the i of sorted that hold id, in their order. One warp for the first of each id.
@@ -359,7 +361,26 @@ void launch(Backward<T> work, const Stream& stream) {
                work);
   }
   ANS_LAUNCH(margin_kernel, dim3(blocks_for(dim + 1, kWarp)), dim3(kWarp, kWarp), kWarp * (kWarp + 1) * sizeof(float),
-             stream.stream, work.margins, units, dim, work.grad_margin_weight, work.grad_margin_bias);
+             stream.stream, work.margins, units, dim, work.sums.margin_weight, work.sums.margin_bias);
+}
+
+// Adds what all pairs give to `sums`.
+template <typename T>
+void add_all(Backward<T>& work, const Stream& stream) {
+  const int64_t width = work.n_hops * work.dim;
+  work.hop_sums = take<float4>(stream.memory, work.n_pairs * work.n_hops);
+  const bool deterministic = work.sorted_users.ids != nullptr;
+  if (deterministic) {
+    work.hop_weights = take<float4>(stream.memory, work.n_pairs * work.n_hops);
+    work.pair_user = take<float>(stream.memory, work.n_pairs * width);
+    work.pair_item = take<float>(stream.memory, work.n_pairs * width);
+  }
+  with_row<T>(work.dim, [&](auto row) { launch<T, decltype(row)>(work, stream); });
+  if (deterministic) {
+    add_rows(work.pair_user, work.sorted_users, work.n_pairs, work.n_users, width, work.sums.user_hops, stream.stream);
+    add_rows(work.pair_item, work.sorted_pos_items, work.n_pairs, work.n_items, width, work.sums.item_hops,
+             stream.stream);
+  }
 }
 
 }  // namespace
@@ -367,28 +388,28 @@ void launch(Backward<T> work, const Stream& stream) {
 template <typename T>
 void ans_terms_backward(const AnsBackwardArgs<T>& args, const Stream& stream) {
   const int64_t n_tasks = args.n_pairs * args.n_hops, width = args.n_hops * args.dim;
-  clear(args.grad_user_hops, args.n_users * width, stream.stream);
-  clear(args.grad_item_hops, args.n_items * width, stream.stream);
-  clear(args.grad_item_gate, args.n_items * width, stream.stream);
-  if (n_tasks == 0) {
-    clear(args.grad_margin_weight, args.dim, stream.stream);
-    clear(args.grad_margin_bias, 1, stream.stream);
-    return;
-  }
+  const AnsGradients<T>& grad = args.grad;
+  const int64_t users = args.n_users * width, items = args.n_items * width, pairs = args.n_pairs * width;
   Backward<T> work = {args};
-  work.hop_sums = take<float4>(stream.memory, n_tasks);
-  const bool deterministic = args.sorted_users.ids != nullptr;
-  if (deterministic) {
-    work.hop_weights = take<float4>(stream.memory, n_tasks);
-    work.pair_user = take<float>(stream.memory, args.n_pairs * width);
-    work.pair_item = take<float>(stream.memory, args.n_pairs * width);
+  AnsGradients<float>& sums = work.sums;
+  sums = {sums_of(grad.user_hops, users, stream), sums_of(grad.item_hops, items, stream),
+          sums_of(grad.user_gate, pairs, stream), sums_of(grad.item_gate, items, stream),
+          sums_of(grad.margin_weight, args.dim, stream), sums_of(grad.margin_bias, 1, stream)};
+  clear(sums.user_hops, users, stream.stream);
+  clear(sums.item_hops, items, stream.stream);
+  clear(sums.item_gate, items, stream.stream);
+  if (n_tasks == 0) {
+    clear(sums.margin_weight, args.dim, stream.stream);
+    clear(sums.margin_bias, 1, stream.stream);
+  } else {
+    add_all(work, stream);
   }
-  with_row<T>(args.dim, [&](auto row) { launch<T, decltype(row)>(work, stream); });
-  if (deterministic) {
-    add_rows(work.pair_user, args.sorted_users, args.n_pairs, args.n_users, width, args.grad_user_hops, stream.stream);
-    add_rows(work.pair_item, args.sorted_pos_items, args.n_pairs, args.n_items, width, args.grad_item_hops,
-             stream.stream);
-  }
+  store_sums(grad.user_hops, sums.user_hops, users, stream);
+  store_sums(grad.item_hops, sums.item_hops, items, stream);
+  store_sums(grad.user_gate, sums.user_gate, pairs, stream);
+  store_sums(grad.item_gate, sums.item_gate, items, stream);
+  store_sums(grad.margin_weight, sums.margin_weight, args.dim, stream);
+  store_sums(grad.margin_bias, sums.margin_bias, 1, stream);
 }
 
 template void ans_terms_backward<float>(const AnsBackwardArgs<float>&, const Stream&);

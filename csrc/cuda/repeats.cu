@@ -1,7 +1,7 @@
 // A warp copies or adds up a position's row.
 #include "ops/repeats.h"
 
-#include "cuda/rows.h"
+#include "cuda/sums.h"
 
 namespace ans::cuda {
 namespace {
@@ -57,11 +57,6 @@ __global__ void __launch_bounds__(kThreads) add_kernel(const RepeatArgs<T> a, fl
   });
 }
 
-template <typename T>
-__global__ void __launch_bounds__(kThreads) round_kernel(const float* sums, int64_t size, T* out) {
-  for (int64_t i = thread_of_grid(); i < size; i += threads_of_grid()) out[i] = from_float<T>(sums[i]);
-}
-
 }  // namespace
 
 void find_first(const FirstArgs& args, const Stream& stream) {
@@ -81,15 +76,11 @@ template <typename T>
 void sum_repeats(const RepeatArgs<T>& args, const Stream& stream) {
   const int64_t size = args.n_ids * args.width;
   if (size == 0) return;
-  float* sums;
-  if constexpr (sizeof(T) == sizeof(float)) sums = args.out;
-  else sums = take<float>(stream.memory, size);
+  float* const sums = sums_of(args.out, size, stream);
   const dim3 threads(kThreads), by_value(grid_of(size, kThreads)), by_row(grid_of(args.n_ids, kWarps));
   ANS_LAUNCH(clear_kernel, by_value, threads, 0, stream.stream, sums, size);
   ANS_LAUNCH(add_kernel<T>, by_row, threads, 0, stream.stream, args, sums);
-  if constexpr (sizeof(T) != sizeof(float)) {
-    ANS_LAUNCH(round_kernel<T>, by_value, threads, 0, stream.stream, sums, size, args.out);
-  }
+  store_sums(args.out, sums, size, stream);
 }
 
 template void copy_repeats<float>(const RepeatArgs<float>&, const Stream&);

@@ -33,14 +33,19 @@ struct AnsForwardArgs : AnsInputs<T> {
 };
 ANS_ROW_KERNEL(ans_terms_forward, AnsForwardArgs)
 
+// Shaped as what they are the gradients of. What an id out of range stands for gets none.
+template <typename T>
+struct AnsGradients {
+  T *user_hops, *item_hops, *user_gate, *item_gate, *margin_weight, *margin_bias;
+};
+
 template <typename T>
 struct AnsBackwardArgs : AnsInputs<T> {
   const Sum<T>* grad_terms;        // [4]
   const Sum<T>* grad_differences;  // [B], or null: zeros
   const int64_t* selected;
   const Sum<T>* saved;
-  // Shaped as what they are the gradients of. What an id out of range stands for gets none.
-  Sum<T> *grad_user_hops, *grad_item_hops, *grad_user_gate, *grad_item_gate, *grad_margin_weight, *grad_margin_bias;
+  AnsGradients<T> grad;
   // Where sums of shared rows are to have one order and the device would use atomics.
   SortedIds sorted_users, sorted_pos_items, sorted_neg_items;
 };
@@ -97,11 +102,12 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> run_ans_terms(Call<Device>& call, Ans
   return {terms.tensor, selected.tensor, saved.tensor, differences.tensor};
 }
 
-using AnsGradients = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor>;
+using GradientTensors = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor>;
 
 template <typename Device, typename T>
-AnsGradients run_ans_terms(Call<Device>& call, AnsBackwardArgs<T>& args, const PairIds& ids, Tensor grad_terms,
-                           std::optional<Tensor> grad_differences, Tensor selected, Tensor saved, bool deterministic) {
+GradientTensors run_ans_terms(Call<Device>& call, AnsBackwardArgs<T>& args, const PairIds& ids, Tensor grad_terms,
+                              std::optional<Tensor> grad_differences, Tensor selected, Tensor saved,
+                              bool deterministic) {
   const int64_t pairs = args.n_pairs, negatives = args.n_negatives, hops = args.n_hops, dim = args.dim;
   args.grad_terms = call.template values<Sum<T>>(grad_terms, "grad_terms", "[4]", {4});
   if (grad_differences)
@@ -114,15 +120,16 @@ AnsGradients run_ans_terms(Call<Device>& call, AnsBackwardArgs<T>& args, const P
     args.sorted_pos_items = call.sorted(ids.pos_items);
     args.sorted_neg_items = call.sorted(ids.neg_items);
   }
-  const auto gradient = [&](Sum<T>*& data, Sizes sizes) {
-    const auto made = call.template output<Sum<T>>(sizes);
+  const auto gradient = [&](T*& data, Sizes sizes) {
+    const auto made = call.template output<T>(sizes);
     data = made.data;
     return made.tensor;
   };
-  AnsGradients gradients = {
-      gradient(args.grad_user_hops, {args.n_users, hops, dim}), gradient(args.grad_item_hops, {args.n_items, hops, dim}),
-      gradient(args.grad_user_gate, {pairs, hops, dim}),        gradient(args.grad_item_gate, {args.n_items, hops, dim}),
-      gradient(args.grad_margin_weight, {dim}),                 gradient(args.grad_margin_bias, {1})};
+  AnsGradients<T>& grad = args.grad;
+  GradientTensors gradients = {
+      gradient(grad.user_hops, {args.n_users, hops, dim}), gradient(grad.item_hops, {args.n_items, hops, dim}),
+      gradient(grad.user_gate, {pairs, hops, dim}),        gradient(grad.item_gate, {args.n_items, hops, dim}),
+      gradient(grad.margin_weight, {dim}),                 gradient(grad.margin_bias, {1})};
   ans_terms_backward(args, call.where());
   return gradients;
 }

@@ -9,7 +9,7 @@ from torch import Tensor
 import ans_fast
 from ans_fast import ops
 from tests.conftest import random_graph, run_at_simd_level
-from tests.ops.test_ans_terms import inputs_of, run
+from tests.ops.test_ans_terms import FLOATS, inputs_of, run
 from tests.ops.test_hardest_negatives import Case as HardestCase
 
 FLOAT32, BFLOAT16 = 1e-5, 2.0**-8  # what results may be off by, of their norm
@@ -121,6 +121,13 @@ def test_a_row_that_is_wanted_often_has_its_gradients_summed_in_float32():
     x = rows(GRAPH.n_nodes, 8).requires_grad_()
     ops.propagate(x, GRAPH, 0, torch.full((1000,), 7)).sum().backward()
     assert (x.grad[7] == 1000).all()
+
+
+def test_gradients_of_ans_terms_are_those_of_float32_rounded_once():
+    short = inputs_of(40, 5, 3, 33, ragged=True, dtype=torch.bfloat16)
+    wide = short | {name: short[name].float() for name in FLOATS}
+    for got, want in zip(run(short)[1], run(wide)[1], strict=True):
+        assert torch.equal(got, want.bfloat16())
 
 
 def test_short_hops_are_rounded_once_a_hop():

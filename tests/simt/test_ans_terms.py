@@ -77,6 +77,22 @@ def test_the_deterministic_path_gives_the_same_bits_in_any_order(dim):
         assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_gradients_are_those_of_float32_rounded_once(dtype):
+    inputs = random_inputs(6, 7, 2, 36, True)
+    short = inputs._replace(**{name: getattr(inputs, name).to(dtype) for name in GRADIENTS})
+    wide = short._replace(**{name: getattr(short, name).float() for name in GRADIENTS})
+    for deterministic in (False, True):
+        results = []
+        for given in (short, wide):
+            _, selected, saved, _ = kernels.ans_terms_forward(given, EPS, NOISE_SCALE, SEED)
+            where = (EPS, NOISE_SCALE, SEED, selected, saved, deterministic)
+            results.append(kernels.ans_terms_backward(GRAD_TERMS, given, *where))
+        for got, want in zip(*results, strict=True):
+            assert got.dtype == dtype
+            torch.testing.assert_close(got, want.to(dtype))
+
+
 def test_selected_equals_the_cpu_kernels_choice():
     inputs = random_inputs(30, 16, 4, 64, True)
     terms, selected, _, _ = kernels.ans_terms_forward(inputs, EPS, NOISE_SCALE, SEED)
