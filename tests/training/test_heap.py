@@ -12,18 +12,20 @@ from ans_fast.training.optimizer import make_optimizer
 from ans_fast.training.step import Step
 from tests.conftest import random_graph, run_at_simd_level
 
-STEPS = 10
+STEPS, EPOCHS = 10, 5
 
 
 def check_faults() -> None:
-    """Of the pages that a step's tables of 5 MB have none is mapped anew once an epoch has run."""
+    """Pages are mapped while the heap finds its size, and hardly any after that: without its bound raised it is 130 to
+    270 a step."""
     torch.set_num_threads(1)
     model = LightGCN(random_graph(10_000, 10_000, 20_000))
     step, rows = Step(model, make_optimizer(model, "Adam", 1e-3, 0.0)), model.rows_of_clicks()[: STEPS * 64]
     train_epoch(step, rows, 64)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    train_epoch(step, rows, 64)
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before < 30 * STEPS
+    for _ in range(EPOCHS):
+        train_epoch(step, rows, 64)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before < 60 * STEPS * EPOCHS
 
 
 def test_steps_find_the_memory_that_those_before_them_freed():
