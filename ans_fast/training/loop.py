@@ -90,10 +90,11 @@ def _finite(step: Step, waiting: list[Tensor], n_before: int) -> Tensor:
     """The losses and their parts of batches [n, T], of what steps gave. Raises NotFinite for the first that is not, of
     which n_before batches more come before these."""
     values = step.of_batches(torch.stack(waiting))
-    broken = (~values[:, 0].isfinite()).nonzero()
-    if len(broken):
-        at = int(broken[0])
-        raise NotFinite(n_before + at + 1, dict(zip(step.names, values[at].tolist(), strict=True)))
+    if math.isfinite(values[:, 0].sum().item()):
+        return values
+    for at, batch in enumerate(values.tolist()):
+        if not math.isfinite(batch[0]):
+            raise NotFinite(n_before + at + 1, dict(zip(step.names, batch, strict=True)))
     return values
 
 

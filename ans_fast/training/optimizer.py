@@ -40,6 +40,8 @@ class Adam:
         """Updates the parameters that have a gradient."""
         for group in self.param_groups:
             parameters = [p for p in group["params"] if p.grad is not None]
+            if not parameters:
+                continue
             states = [self._state_of(p) for p in parameters]
             adam(
                 parameters,
