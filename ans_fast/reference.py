@@ -7,6 +7,7 @@ float32. Letters in shapes: B pairs, M negatives a pair, H hops (layers + 1), D 
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from ans_fast.graph import BipartiteGraph
 
 MARGIN_LOGIT_LIMIT = 80.0  # sigmoid(80) is 1 to the last bit, and its slope vanishes even times 80²
+LEAST_CHANCE = 1e-8  # of a click, in BPR: whatever is less likely costs no more
 NOISE_STREAM, SAMPLING_STREAM = 0, 1
 
 
@@ -178,6 +180,18 @@ def gru_states(
         n = torch.tanh(of_vector[:, 2 * size :] + r * of_state[:, 2 * size :])
         state = torch.cat([n + z * (before - n), rest])
     return state
+
+
+# --- Losses ----------------------------------------------------------------------------------------------------------
+
+
+def top_k_bpr(scores: Tensor) -> Tensor:
+    """The mean loss of scores; shapes as in `ans_fast.ops.top_k_bpr`."""
+    clicked, negatives = scores.split([1, scores.shape[1] - 1], 1)
+    if negatives.shape[1] == 1:  # the same of one negative, in fewer steps
+        return F.softplus(negatives - clicked).clamp(max=-math.log(LEAST_CHANCE)).mean()
+    chance = ((clicked - negatives).sigmoid() * negatives.softmax(1)).sum(1)
+    return -chance.clamp(LEAST_CHANCE, 1 - LEAST_CHANCE).log().mean()
 
 
 # --- Augmented negative sampling -------------------------------------------------------------------------------------

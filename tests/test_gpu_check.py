@@ -325,6 +325,7 @@ def test_cases_for_the_sanitizers_are_small_and_of_all_kernels() -> None:
         "ans_terms",
         "hardest_negatives",
         "candidate_scores",
+        "top_k_bpr",
         "propagate",
         "propagate_mean",
         "log_sum_exp",

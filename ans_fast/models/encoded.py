@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ans_fast import ops
 from ans_fast.errors import UserError
 from ans_fast.flag_types import Choice, draws, non_negative, positive_int
-from ans_fast.models import losses
 from ans_fast.models.ans import ANS
 from ans_fast.models.batch_norms import BatchNorms
 from ans_fast.models.clicks import Clicks
@@ -229,7 +229,7 @@ class Encoded(BatchNorms, Contrastive):
         hops = hops_of(self.table, encode, self.graph, batch.users, batch.items, batch.neg_items)
         u, p, n = self._rows(hops, batch.users, batch.items, batch.neg_items)
         n = self.hard.negatives(p, n, batch.context)
-        loss = losses.top_k_bpr(products(u.mean(1), torch.cat([p[:, None], n], 1).mean(2)))
+        loss = ops.top_k_bpr(products(u.mean(1), torch.cat([p[:, None], n], 1).mean(2)))
         own = self.hard.own_loss(u, p, n)
         if own is None:
             return loss, {}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -17,18 +15,6 @@ SOFTMAX_LOSSES = ("SSM", "BSL", "SL@K")
 VECTOR_LOSSES = (*SOFTMAX_LOSSES, "DirectAU")  # over users' and items' vectors instead, see `nn.contrast`
 NEVER = -1e30  # the score of what is not in a list: finite, so that no gradient becomes NaN
 CLAMP = 40.0  # exp(-40) is below the rounding of float64
-
-
-def top_k_bpr(scores: Tensor) -> Tensor:
-    """scores [B, 1 + M], the clicked item's first: -log of the softmax-weighted mean of sigmoid(pos - neg).
-
-    "Recurrent Neural Networks with Top-k Gains" (Hidasi and Karatzoglou, CIKM 2018). Harder negatives weigh more.
-    """
-    pos, neg = scores.split([1, scores.shape[1] - 1], 1)
-    if neg.shape[1] == 1:  # the same of one negative, in fewer steps
-        return F.softplus(neg - pos).clamp(max=-math.log(1e-8)).mean()
-    chance = ((pos - neg).sigmoid() * neg.softmax(1)).sum(1)
-    return -chance.clamp(1e-8, 1 - 1e-8).log().mean()
 
 
 def click_loss(name: str, logits: Tensor, labels: Tensor) -> Tensor:

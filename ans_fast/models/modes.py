@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
+from ans_fast import ops
 from ans_fast.errors import UserError
 from ans_fast.models import losses
 from ans_fast.training.batches import Rows
@@ -98,7 +99,7 @@ class TopK(Mode):
         return torch.cat([batch.items[:, None], batch.neg_items], 1)
 
     def loss(self, loss_n: str, scores: Tensor, batch: Rows) -> Tensor:
-        return losses.top_k_bpr(scores)
+        return ops.top_k_bpr(scores)
 
     def pairs(self, batch: Rows) -> Pairs:
         return Pairs(batch.users, batch.items, batch.neg_items)

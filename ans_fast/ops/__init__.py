@@ -18,6 +18,7 @@ from ans_fast.ops.log_sum_exp import log_sum_exp
 from ans_fast.ops.noise import ans_noise
 from ans_fast.ops.propagate import propagate, propagate_mean
 from ans_fast.ops.sample_negatives import sample_negatives
+from ans_fast.ops.top_k_bpr import top_k_bpr
 
 __all__ = [
     "ans_noise",
@@ -32,4 +33,5 @@ __all__ = [
     "propagate",
     "propagate_mean",
     "sample_negatives",
+    "top_k_bpr",
 ]

@@ -61,6 +61,7 @@ def large_cases() -> list[Case]:
         cases.ans_case(700, 16, 4, 32, True),
         cases.hardest_case(2048, 1, 32, 4, 64, True),
         cases.scores_case(2048, 256, 64),
+        cases.bpr_case(20_000, 2),
         cases.log_sum_exp_case(2048, 2048, 64),
     ]
 

@@ -2,8 +2,8 @@
 //
 // ANS_KERNEL(name, Args) declares cpu::name(const Args&, const Threads&) where kernels are compiled for the CPU, and
 // cuda::name(const Args&, const Stream&) where they are compiled for CUDA (or for tests/simt). ANS_ROW_KERNEL does so for
-// Args<T> with every type T that rows have on the device, ANS_HOP_KERNEL besides with Shortened<T>, ANS_FLOAT_KERNEL, on
-// the CPU alone, with float and double. A kernel takes its scratch from Threads or Stream.
+// Args<T> with every type T that rows have on the device, ANS_HOP_KERNEL besides with Shortened<T>, ANS_FLOAT_KERNEL
+// with those of more than 16 bits: float, on the CPU also double. A kernel takes its scratch from Threads or Stream.
 #pragma once
 
 #include <cstdint>

@@ -39,6 +39,12 @@ struct RowsOnGpu {
     if (rows.scalar_type() == ScalarType::Half) return function(__half{});
     fail(name, " must be float32, bfloat16 or float16 on a GPU");
   }
+
+  template <typename Function>
+  static auto with_float_type(const Tensor& values, const char* name, Function function) {
+    if (values.scalar_type() == ScalarType::Float) return function(float{});
+    fail(name, " must be float32 on a GPU");
+  }
 };
 
 #if defined(__CUDACC__)

@@ -10,6 +10,7 @@
 #include "ops/log_sum_exp.h"
 #include "ops/propagate.h"
 #include "ops/sample_negatives.h"
+#include "ops/top_k_bpr.h"
 
 namespace ans::ops {
 
@@ -28,7 +29,9 @@ namespace ans::ops {
   X(kPropagate, "propagate", &propagate<Device>)                                                             \
   X(kPropagateBackward, "propagate_backward", &propagate_backward<Device>)                                   \
   X(kPropagateMean, "propagate_mean", &propagate_mean<Device>)                                               \
-  X(kSampleNegatives, "sample_negatives", &sample_negatives<Device>)
+  X(kSampleNegatives, "sample_negatives", &sample_negatives<Device>)                                         \
+  X(kTopKBpr, "top_k_bpr", &top_k_bpr<Device>)                                                               \
+  X(kTopKBprBackward, "top_k_bpr_backward", &top_k_bpr_backward<Device>)
 
 // Those that have kernels for the CPU alone.
 #define ANS_CPU_OPERATORS(X)                                  \

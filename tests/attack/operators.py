@@ -383,6 +383,22 @@ def _make_scores_backward(rng: random.Random) -> Arguments:
     return {"grad": torch.ones_like(RAW.candidate_scores(*made.values())), **made, "deterministic": rng.random() < 0.5}
 
 
+def _make_bpr(rng: random.Random) -> Arguments:
+    dtype = rng.choice([torch.float32, torch.float64])
+    scores = torch.randn(rng.choice([0, 1, 7, 300]), rng.choice([2, 3, 9])) * rng.choice([0.1, 3.0, 100.0])
+    return {"scores": scores.to(dtype)}
+
+
+def _check_bpr(arguments: Arguments, result: Tensor) -> None:
+    if len(arguments["scores"]):
+        _close(reference.top_k_bpr(**arguments), result)
+
+
+def _make_bpr_backward(rng: random.Random) -> Arguments:
+    made = _make_bpr(rng)
+    return {"grad": torch.ones((), dtype=made["scores"].dtype), **made}
+
+
 def _make_softmax(rng: random.Random) -> Arguments:
     s, (rows, ids) = _sizes(rng), _tensors(rng)
     some = rng.random() < 0.5
@@ -483,6 +499,7 @@ OPERATORS = {
     "ops.ans_noise": Operator(_make_noise, ops.ans_noise, _check_noise),
     "ops.hardest_negatives": Operator(_make_hardest, ops.hardest_negatives, _check_hardest),
     "ops.candidate_scores": Operator(_make_scores, ops.candidate_scores, _check_scores),
+    "ops.top_k_bpr": Operator(_make_bpr, ops.top_k_bpr, _check_bpr),
     "ops.log_sum_exp": Operator(_make_softmax, ops.log_sum_exp, _check_softmax),
     "ops.gru_states": Operator(_make_gru, ops.gru_states, _check_gru),
     "ops.ans_terms": Operator(_make_terms, ops.ans_terms, _check_terms),
@@ -495,6 +512,8 @@ OPERATORS = {
     "hardest_negatives": Operator(_make_hardest, _raw("hardest_negatives"), _check_hardest),
     "candidate_scores": Operator(_make_scores, _raw("candidate_scores"), _check_scores),
     "candidate_scores_backward": Operator(_make_scores_backward, _raw("candidate_scores_backward")),
+    "top_k_bpr": Operator(_make_bpr, _raw("top_k_bpr"), _check_bpr),
+    "top_k_bpr_backward": Operator(_make_bpr_backward, _raw("top_k_bpr_backward")),
     "log_sum_exp": Operator(_make_softmax, _raw("log_sum_exp"), _check_softmax),
     "log_sum_exp_backward": Operator(_make_softmax_backward, _raw("log_sum_exp_backward")),
     "gru_states": Operator(lambda rng: _make_gru(rng) | {"save": rng.random() < 0.5}, _raw("gru_states"), _check_gru),

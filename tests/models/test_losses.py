@@ -117,16 +117,6 @@ def test_list_losses_teach_far_out(name):
     assert (scores.grad[:, 1] > 0.1).all()
 
 
-def test_top_k_bpr():
-    scores = torch.randn(7, 4, dtype=torch.float64)
-    wanted = []
-    for pos, *neg in scores.tolist():
-        wanted.append(-math.log(sum(w * sigmoid(pos - n) for w, n in zip(softmax(neg), neg, strict=True))))
-    assert losses.top_k_bpr(scores).item() == pytest.approx(sum(wanted) / 7, abs=1e-12)
-    assert losses.top_k_bpr(torch.tensor([[-100.0, 100.0]])).item() == pytest.approx(-math.log(1e-8), rel=1e-5)
-    assert torch.autograd.gradcheck(losses.top_k_bpr, (scores.requires_grad_(),))
-
-
 def test_click_losses():
     logits, labels = torch.tensor([0.3, -2.0, 90.0]), torch.tensor([1.0, 0.0, 0.0])
     p = [sigmoid(x) for x in logits.tolist()]

@@ -98,7 +98,7 @@ class Place:
 REFERENCE = Place("reference", backend="reference", rounding=4.0, of_sums=1e-5)
 CPU = Place("cpu", dtypes=(*LONG, torch.bfloat16))
 NOT_CUDA = ("gru_states",)  # on a GPU torch.nn.GRU is the fast way
-NOT_SHORT = ("gru_states",)  # whose rows are float32 or float64
+NOT_SHORT = ("gru_states", "top_k_bpr")  # whose arguments are float32 or float64
 CUDA = Place("cuda", "cuda", dtypes=(torch.float32, *SHORT), lacks=NOT_CUDA)
 DETERMINISTIC_CUDA = Place(
     "deterministic cuda", "cuda", dtypes=(torch.float32, *SHORT), deterministic=True, lacks=NOT_CUDA
@@ -319,6 +319,13 @@ def scores_case(pairs: int, candidates: int, dim: int, n_items: int = 11) -> Cas
     return Case(name, "candidate_scores", inputs, ("user_rows", "item_rows"))
 
 
+def bpr_case(pairs: int, width: int) -> Case:
+    """Scores as far apart as trained ones."""
+    return Case(
+        f"top_k_bpr B{pairs} W{width}", "top_k_bpr", {"scores": 3 * Draws(pairs, width).rows(pairs, width)}, ("scores",)
+    )
+
+
 def log_sum_exp_case(queries: int, keys: int, dim: int, without: tuple[str, ...] = ()) -> Case:
     """Few ids, so that many pairs are left out."""
     draws = Draws(queries, keys, dim)
@@ -405,6 +412,8 @@ def all_cases() -> Iterator[Case]:
     for shape in (*shapes, (2, 5, 300), (1, 3, 1024), (5, 7, 72), (3, 9, 264), (0, 4, 8), (3, 0, 8), (4, 5, 0)):
         yield scores_case(*shape)
     yield scores_case(40, 50, 16, n_items=3000)
+    for shape in ((1, 2), (1, 3), (9, 2), (300, 2), (300, 3), (77, 65), (5000, 2)):
+        yield bpr_case(*shape)
     for lengths in ([9, 9, 4, 1, 1, 0, 0], [3], [1, 1], [0, 0], [], [20] * 50 + [7] * 100 + [1] * 30):
         for dim, size in ((1, 1), (3, 5), (16, 16), (64, 33), (7, 100)):
             yield gru_case(lengths, dim, size)

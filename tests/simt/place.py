@@ -44,6 +44,10 @@ class Harness(Place):
         backward = kernels.operators().candidate_scores_backward
         return out, None, backward(cotangent(out, scale), *arguments, self.deterministic)
 
+    def _top_k_bpr(self, inputs: dict[str, Any], scale: float) -> tuple:
+        out = kernels.operators().top_k_bpr(**inputs)
+        return out, None, [kernels.operators().top_k_bpr_backward(cotangent(out, scale), **inputs)]
+
     def _hardest_negatives(self, inputs: dict[str, Any], scale: float) -> tuple:
         return kernels.hardest_negatives(**inputs), None, ()
 

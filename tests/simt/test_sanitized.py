@@ -12,7 +12,7 @@ from tests.simt.build import HERE, ROOT, sanitizer_environment
 # ids out of range, nothing to do, a seed in memory.
 CASES = (
     "simt and ((ans_terms and (D7 or D300 or (B5 and D64))) or (hardest and (D7 or D300 or (B9 and D64))) or "
-    "(log_sum_exp and (B5 or B64)) or (candidate_scores and (B5 or B70 or D300)) or "
+    "(log_sum_exp and (B5 or B64)) or (candidate_scores and (B5 or B70 or D300)) or (top_k_bpr and (B9 or B77)) or "
     "(star and (D7 or D64 or D260 or D300)) or distinct_ids)"
 )
 OTHERS = "out_of_range or no_pairs or memory or no_item or nothing or broken or distinct or D7 or D300"
@@ -26,6 +26,7 @@ def test_no_access_out_of_bounds():
         "hardest_negatives",
         "candidate_scores",
         "log_sum_exp",
+        "top_k_bpr",
         "distinct_ids",
     )
     files = [str(HERE / f"test_{name}.py") for name in names]
