@@ -84,6 +84,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--seeds", type=positive_int, default=3, help="runs of each cell")
     made.add_argument("--epochs", type=positive_int, default=15, help="of each trial and run, at most")
     made.add_argument("--patience", type=positive_int, default=4, help="epochs without a better dev result")
+    made.add_argument("--gpu", type=Text(), default="", help="see python -m ans_fast.run")
     made.add_argument("--minutes", type=Number(0, 1e6), default=1e6, help="begin no training after so many")
     made.add_argument("--work", type=path, default=ROOT / "build/samplers", help="folder of data, searches and runs")
     made.add_argument("--out", type=path, default=ROOT / "benchmarks/results", help="folder of the table")
@@ -106,7 +107,7 @@ def cells(args: argparse.Namespace) -> list[Cell]:
     made = []
     for dataset in args.datasets:
         shared = [*data_flags(dataset, args.path, args.work), *SHARED.split()]
-        shared += ["--epoch", str(args.epochs), "--early_stop", str(args.patience), "--gpu", ""]
+        shared += ["--epoch", str(args.epochs), "--early_stop", str(args.patience), "--gpu", args.gpu]
         for base in args.bases:
             for sampler in args.samplers:
                 chosen, own = SAMPLERS[sampler]
@@ -152,7 +153,7 @@ class Cell:
     def search(self, n_trials: int, end: float) -> None:
         """Trials until there are so many in all; none begins after `end`. Raises UserError."""
         minutes = (end - monotonic()) / 60
-        if minutes <= 0 or len(self.trials()) >= n_trials:
+        if minutes <= 0:
             return
         print(f"{self.sampler} over {self.base} on {self.dataset}", flush=True)
         own = ["--trials", str(n_trials), "--minutes", f"{minutes:.3f}", "--space", self.space]
