@@ -14,7 +14,7 @@ constexpr double kLargestLoss = 18.420680743952367;  // −log of it
 template <typename T>
 ANS_INLINE T loss_of_gap(T gap, T& slope) {
   const T small = fast_exp(gap < T(0) ? gap : -gap), share = T(1) / (T(1) + small);
-  const T loss = (gap > T(0) ? gap : T(0)) + log1p(small), largest = T(kLargestLoss);
+  const T loss = (gap > T(0) ? gap : T(0)) + log_one_plus(small), largest = T(kLargestLoss);
   slope = loss > largest ? T(0) : (gap > T(0) ? share : small * share);
   return loss > largest ? largest : loss;
 }

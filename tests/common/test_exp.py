@@ -17,12 +17,15 @@ SOURCE = """
 extern "C" void exponentials(const float* x, float* e, float* s, long n) {
   for (long i = 0; i < n; ++i) { e[i] = ans::fast_exp(x[i]); s[i] = ans::sigmoid(x[i]); }
 }
+extern "C" void logarithms(const float* x, float* l, long n) {
+  for (long i = 0; i < n; ++i) l[i] = ans::log_one_plus(x[i]);
+}
 """
 FLAGS = {"baseline": [], "fma": ["-mavx2", "-mfma"]}
 
 
 @pytest.fixture(scope="module", params=FLAGS)
-def exponentials(request, tmp_path_factory):
+def library(request, tmp_path_factory):
     compiler = shutil.which(os.environ.get("CXX", "g++"))
     if compiler is None:
         pytest.skip("no C++ compiler")
@@ -32,15 +35,19 @@ def exponentials(request, tmp_path_factory):
     (folder / "exp.cpp").write_text(SOURCE)
     flags = ["-std=c++17", "-O3", "-shared", "-fPIC", "-fno-math-errno", "-fno-trapping-math", f"-I{CSRC}"]
     subprocess.run([compiler, *flags, *FLAGS[request.param], folder / "exp.cpp", "-o", folder / "exp.so"], check=True)
-    function = ctypes.CDLL(str(folder / "exp.so")).exponentials
+    return ctypes.CDLL(str(folder / "exp.so"))
 
-    def call(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        x = np.ascontiguousarray(x, np.float32)
-        e, s = np.empty_like(x), np.empty_like(x)
-        function(*(ctypes.c_void_p(array.ctypes.data) for array in (x, e, s)), ctypes.c_long(x.size))
-        return e, s
 
-    return call
+def called(function, x: np.ndarray, n_results: int) -> list[np.ndarray]:
+    x = np.ascontiguousarray(x, np.float32)
+    results = [np.empty_like(x) for _ in range(n_results)]
+    function(*(ctypes.c_void_p(array.ctypes.data) for array in (x, *results)), ctypes.c_long(x.size))
+    return results
+
+
+@pytest.fixture
+def exponentials(library):
+    return lambda x: called(library.exponentials, x, 2)
 
 
 def test_two_ulp_over_the_range(exponentials):
@@ -66,3 +73,12 @@ def test_limits(exponentials):
     assert np.isnan(e[4])
     assert np.isnan(s[4])
     assert list(e[5:]) == [1, 1]
+
+
+def test_logarithm_of_one_plus(library):
+    x = np.concatenate([np.linspace(0, 1, 1_000_003), np.geomspace(1e-37, 1, 100_000), [np.nan]]).astype(np.float32)
+    *got, of_nan = called(library.logarithms, x, 1)[0]
+    want = np.log1p(x[:-1].astype(np.float64))
+    ulp = np.spacing(want.astype(np.float32)).astype(np.float64)
+    assert np.max(np.abs(got - want) / ulp) <= 3
+    assert np.isnan(of_nan)
