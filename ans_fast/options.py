@@ -10,10 +10,11 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar, overload
 
+from ans_fast.errors import UserError
 from ans_fast.flag_types import OptionType
 
 T = TypeVar("T")
@@ -28,19 +29,31 @@ class Option(Generic[T]):
         help: of the flag.
         metavar: what stands for the flag's value there.
         names_runs: where it is not at its default, a run's files have it in their names.
+        only: the values of other arguments, by name, with which it has an effect; without them it keeps its default.
     """
 
     name: str  # of the attribute
 
     def __init__(
-        self, kind: OptionType, default: T, help: str = "", metavar: str | None = None, names_runs: bool = False
+        self,
+        kind: OptionType,
+        default: T,
+        help: str = "",
+        metavar: str | None = None,
+        names_runs: bool = False,
+        only: Mapping[str, Collection[Any]] = MappingProxyType({}),
     ):
-        self.kind, self.default, self.help, self.metavar, self.names_runs = kind, default, help, metavar, names_runs
+        self.kind, self.default, self.help, self.metavar = kind, default, help, metavar
+        self.names_runs, self.only = names_runs, only
 
     def but(self, **changes: Any) -> Option[T]:
         """The same with other arguments."""
         own = {name: value for name, value in vars(self).items() if name != "name"}
         return Option(**{**own, **changes})
+
+    def lacks(self, values: Mapping[str, Any]) -> str | None:
+        """The argument among `values`, which are by name, that leaves it without effect; None: it has one."""
+        return next((name for name, needed in self.only.items() if name in values and values[name] not in needed), None)
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
@@ -69,21 +82,42 @@ class Options:
                     found.setdefault(name, value)
         return MappingProxyType(found)
 
-    def choose(self, given: Mapping[str, Any]) -> None:
-        """Takes the options' values, and defaults for the rest. Raises UserError, naming option and class, for a value
-        that it cannot have, and TypeError for a name that is no option."""
-        declared = self.options()
+    @classmethod
+    def values_of(cls, given: Mapping[str, Any], **others: Any) -> dict[str, Any]:
+        """The options' values: those that are given, and defaults for the rest.
+
+        others: arguments of the class that are no options, for those that look at them. Raises UserError, naming option
+        and class, for a value that it cannot have or that has no effect beside the others, and TypeError for a name
+        that is no option.
+        """
+        declared = cls.options()
         for name in given:
             if name not in declared:
                 close = difflib.get_close_matches(name, declared, n=1)
                 hint = f"; did you mean {close[0]}?" if close else ""
-                raise TypeError(f"{type(self).__name__} has no option {name!r}{hint}")
+                raise TypeError(f"{cls.__name__} has no option {name!r}{hint}")
         chosen = {}
         for name, option in declared.items():
             value = given.get(name, option.default)
             unset = value is None and option.default is None
-            chosen[name] = None if unset else option.kind.taken(f"{name} of {type(self).__name__}", value)
-        self.__dict__["_chosen"] = chosen
+            chosen[name] = None if unset else option.kind.taken(f"{name} of {cls.__name__}", value)
+        values = {**others, **chosen}
+        for name, option in declared.items():
+            lacking = None if chosen[name] == option.default else option.lacks(values)
+            if lacking is not None:
+                needed = ", ".join(map(str, option.only[lacking]))
+                told = f"{name} of {cls.__name__} has no effect with {lacking} {values[lacking]}"
+                raise UserError(f"{told}, only with {needed}" if needed else told)
+        cls.check_together(values)
+        return chosen
+
+    @classmethod
+    def check_together(cls, values: Mapping[str, Any]) -> None:
+        """Raises UserError where values, those of options and of other arguments, do not go together."""
+
+    def choose(self, given: Mapping[str, Any], **others: Any) -> None:
+        """Takes the values that `values_of` these arguments gives."""
+        self.__dict__["_chosen"] = self.values_of(given, **others)
 
     @property
     def chosen(self) -> Mapping[str, Any]:

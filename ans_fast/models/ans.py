@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -15,7 +15,7 @@ from ans_fast.flag_types import Choice, non_negative, switch
 from ans_fast.models.batch_norms import BatchNorms
 from ans_fast.models.clicks import Clicks
 from ans_fast.models.contrastive import Contrastive
-from ans_fast.models.modes import Pairs
+from ans_fast.models.modes import CLICKS, TOP_K, Pairs
 from ans_fast.models.shared_options import EMB_SIZE, N_LAYERS, PRECISION
 from ans_fast.nn.columns import Columns
 from ans_fast.nn.encoders import ENCODERS
@@ -101,16 +101,11 @@ class ANS(LossOptions, Contrastive):
     n_layers = N_LAYERS
     base_model = Option(Choice(tuple(ENCODERS)), "LightGCN", "what makes the vectors", names_runs=True)
     precision = PRECISION
-    num_neg = Contrastive.num_neg.but(default=DEFAULTS["num_neg"])
+    num_neg = Contrastive.num_neg.but(default=DEFAULTS["num_neg"], only={"mode": (TOP_K.name, CLICKS.name)})
 
     def __init__(self, graph: Clicks, **options: Any):
         super().__init__(graph, **options)
         size, base = self.emb_size, ENCODERS[self.base_model]
-        if self.precision not in base.precisions:
-            raise UserError(
-                f"precision of {self.name} must be {' or '.join(base.precisions)} with base_model {self.base_model}, "
-                f"got {self.precision}"
-            )
         self.table = NodeTable(self.graph, size, ("user_embedding.weight", "item_embedding.weight"))
         self.table.xavier_uniform()
         self.base = base(self.n_layers, size, self.precision)
@@ -118,6 +113,16 @@ class ANS(LossOptions, Contrastive):
             self.user_gate = nn.Linear(size, size)
             self.item_gate = nn.Linear(size, size)
         self.margin = nn.Linear(size, 1)
+
+    @classmethod
+    def check_together(cls, values: Mapping[str, Any]) -> None:
+        super().check_together(values)
+        precisions = ENCODERS[values["base_model"]].precisions
+        if values["precision"] not in precisions:
+            raise UserError(
+                f"precision of {cls.name} must be {' or '.join(precisions)} with base_model {values['base_model']}, "
+                f"got {values['precision']}"
+            )
 
     def decays(self, parameter_name: str) -> bool:
         """The embeddings only."""

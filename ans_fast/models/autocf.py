@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,6 +61,7 @@ class AutoCF(DotProduct):
     log_args = ("emb_size", "gcn_layers", "gt_layers", "n_heads", "n_seeds", "mask_depth", "keep_rate")
 
     emb_size = EMB_SIZE.but(default=32)
+    num_neg = DotProduct.num_neg.but(only={"mode": ()})  # all nodes are told from each other
     gcn_layers = Option(layers, 2, "graph convolution layers")
     gt_layers = Option(Integer(0, 16), 1, "graph transformer layers")
     n_heads = Option(size, 4, "attention heads; divides emb_size")
@@ -72,14 +73,18 @@ class AutoCF(DotProduct):
     def __init__(self, graph: Clicks, **options: Any):
         super().__init__(graph, **options)
         emb_size = self.emb_size
-        if emb_size % self.n_heads:
-            raise UserError(f"n_heads of {self.name} must divide emb_size {emb_size}, got {self.n_heads}")
         self.table = NodeTable(self.graph, emb_size)
         self.attention = nn.ParameterList(torch.empty(3, emb_size, emb_size) for _ in range(self.gt_layers))
         for part in (*self.table.parts(), *(matrix for layer in self.attention for matrix in layer.detach())):
             nn.init.xavier_uniform_(part)
         self._masked: Masked | None = None
         self._steps = 0
+
+    @classmethod
+    def check_together(cls, values: Mapping[str, Any]) -> None:
+        super().check_together(values)
+        if values["emb_size"] % values["n_heads"]:
+            raise UserError(f"n_heads of {cls.name} must divide emb_size {values['emb_size']}, got {values['n_heads']}")
 
     def begin_epoch(self) -> None:
         """Forgets the mask."""

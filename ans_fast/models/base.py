@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ans_fast.errors import UserError
 from ans_fast.flag_types import draws, natural
 from ans_fast.models.clicks import Clicks, opened
-from ans_fast.models.modes import MODES
+from ans_fast.models.modes import MODES, TOP_K, Mode
 from ans_fast.models.uses import Uses
 from ans_fast.nn.node_table import name_tables
 from ans_fast.options import Option, Options
@@ -52,19 +52,35 @@ class Recommender(Options, Uses, nn.Module):
     learns: ClassVar[bool] = True  # whether there is anything to train
     captures: bool = False
 
-    num_neg = Option(draws, 1, "negatives drawn for each clicked item")
+    num_neg = Option(draws, 1, "negatives drawn for each clicked item", only={"mode": (TOP_K.name,)})
     first_item = Option(natural, 0)
 
     def __init__(self, graph: Clicks, *, mode: str = "TopK", loss_n: str | None = None, **options: Any):
         super().__init__()
-        if mode not in self.modes:
-            raise UserError(f"{self.name} has no mode {mode!r}, only {', '.join(self.modes)}")
-        self.choose(options)
+        self.mode, self.loss_n = self.mode_and_loss(mode, loss_n)
+        self.choose(options, mode=mode, loss_n=self.loss_n)
         self.graph, self.user_ids, self.item_ids = opened(graph)
         self.clicks: Events | None = None
-        self.mode, self.loss_n = MODES[mode], MODES[mode].loss_of(type(self), loss_n)
         self.sampler = Uniform(self.first_item)
         name_tables(self)
+
+    @classmethod
+    def mode_and_loss(cls, mode: str, loss_n: str | None) -> tuple[Mode, str]:
+        """The mode of this name, and its loss; None: the first. Raises UserError for those that the model lacks."""
+        if mode not in cls.modes:
+            raise UserError(f"{cls.name} has no mode {mode!r}, only {', '.join(cls.modes)}")
+        return MODES[mode], MODES[mode].loss_of(cls, loss_n)
+
+    @classmethod
+    def check_arguments(cls, *, mode: str = "TopK", loss_n: str | None = None, **options: Any) -> None:
+        """Raises what a model with these arguments would, without making one."""
+        cls.values_of(options, mode=mode, loss_n=cls.mode_and_loss(mode, loss_n)[1])
+
+    @classmethod
+    def with_effect(cls, *, mode: str, loss_n: str | None = None, **options: Any) -> list[str]:
+        """The options that have an effect beside these arguments."""
+        values = {"mode": mode, "loss_n": cls.mode_and_loss(mode, loss_n)[1], **options}
+        return [name for name, option in cls.options().items() if option.lacks(values) is None]
 
     def arguments(self) -> dict[str, Any]:
         """What makes such a model again, beside the graph."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -55,37 +56,51 @@ class Contrastive(DotProduct):
 
     own_losses: ClassVar[dict[str, tuple[str, ...]]] = {TOP_K.name: ("SSM", "BSL")}
 
-    temperature = Option(TEMPERATURE, 0.1, "what softmax losses divide cosines by", names_runs=True)
-    positive_temperature = Option(TEMPERATURE, 0.1, "what BSL divides those of clicks by", names_runs=True)
+    temperature = Option(
+        TEMPERATURE, 0.1, "what softmax losses divide cosines by", names_runs=True, only={"loss_n": SOFTMAX_LOSSES}
+    )
+    positive_temperature = Option(
+        TEMPERATURE, 0.1, "what BSL divides those of clicks by", names_runs=True, only={"loss_n": ("BSL",)}
+    )
     n_shared = Option(
         Integer(0, 2**16),
         0,
         "items drawn once a step that all its clicks have for negatives in softmax losses; 0: the batch's other items",
         names_runs=True,
+        only={"loss_n": SOFTMAX_LOSSES},
     )
     n_own = Option(
         Integer(0, 2**12),
         0,
         "items drawn for each click alone that are its negatives in softmax losses; 0: the batch's other items",
         names_runs=True,
+        only={"loss_n": SOFTMAX_LOSSES},
     )
-    logq = Option(switch, 0, "1: these negatives count by the inverse of their chance to be one", names_runs=True)
+    logq = Option(
+        switch,
+        0,
+        "1: these negatives count by the inverse of their chance to be one",
+        names_runs=True,
+        only={"loss_n": SOFTMAX_LOSSES},
+    )
     ranking = Option(
         Choice(("cosine", "product")),
         "cosine",
         "what ranks after a loss over cosines: these, or products",
         names_runs=True,
+        only={"loss_n": VECTOR_LOSSES},
     )
 
     def __init__(self, graph: Clicks, **options: Any):
         super().__init__(graph, **options)
         self.contrasts = self.loss_n in VECTOR_LOSSES
-        for name, n in (("n_shared", self.n_shared), ("n_own", self.n_own)):
-            if n and self.loss_n not in SOFTMAX_LOSSES:
-                raise UserError(f"{name} needs a loss_n of {', '.join(SOFTMAX_LOSSES)}, got {self.loss_n}")
-        if self.n_shared and self.n_own:
-            raise UserError(f"n_shared and n_own exclude each other, got {self.n_shared} and {self.n_own}")
         self.draws_negatives = self.n_shared > 0 or self.n_own > 0
+
+    @classmethod
+    def check_together(cls, values: Mapping[str, Any]) -> None:
+        super().check_together(values)
+        if values["n_shared"] and values["n_own"]:
+            raise UserError(f"n_shared and n_own exclude each other, got {values['n_shared']} and {values['n_own']}")
 
     @property
     def negatives_told(self) -> str:

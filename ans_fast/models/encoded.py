@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -38,6 +38,15 @@ SAMPLINGS = {  # choices, and the flags that they look at
     "MixGCF": ("n_candidates",),
     "DENS": ("n_candidates", "dens_gamma", "dens_warmup"),
 }
+
+
+def _looked_at(flag: str) -> dict[str, list[str]]:
+    """The choices that look at the flag."""
+    return {"negative_sampling": [name for name, flags in SAMPLINGS.items() if flag in flags]}
+
+
+_DRAWS = Contrastive.num_neg.only
+_SLK = {"loss_n": ("SL@K",)}
 
 
 class Encoded(BatchNorms, Contrastive):
@@ -86,32 +95,28 @@ class Encoded(BatchNorms, Contrastive):
         "standard deviation of the embeddings at the start; default: 0.01 (BPRMF), Xavier's rule (LightGCN)",
         names_runs=True,
     )
-    negative_sampling = Option(Choice(tuple(SAMPLINGS)), "uniform", "how negatives are chosen in TopK mode")
-    n_candidates = Option(draws, 32, "candidates of DNS, MixGCF and DENS for a negative")
-    dens_gamma = Option(non_negative, 0.3, "weight of DENS's tasks for its gates")
-    dens_warmup = Option(positive_int, 100, "epochs until DENS is at its hardest")
-    slk_k = Option(positive_int, 20, "K of SL@K", names_runs=True)
-    slk_temperature = Option(TEMPERATURE, 2.25, "what SL@K's weights divide differences by", names_runs=True)
-    slk_every = Option(positive_int, 20, "epochs between SL@K's looks at all scores", names_runs=True)
-    uniformity = Option(non_negative, 1.0, "weight of DirectAU's uniformity", names_runs=True)
+    num_neg = Contrastive.num_neg.but(only={**_DRAWS, "loss_n": TOP_K.losses})
+    reg_weight = BatchNorms.reg_weight.but(only=_DRAWS)
+    negative_sampling = Option(
+        Choice(tuple(SAMPLINGS)), "uniform", "how negatives are chosen in TopK mode", only=_DRAWS
+    )
+    n_candidates = Option(
+        draws, 32, "candidates of DNS, MixGCF and DENS for a negative", only=_looked_at("n_candidates")
+    )
+    dens_gamma = Option(non_negative, 0.3, "weight of DENS's tasks for its gates", only=_looked_at("dens_gamma"))
+    dens_warmup = Option(positive_int, 100, "epochs until DENS is at its hardest", only=_looked_at("dens_warmup"))
+    slk_k = Option(positive_int, 20, "K of SL@K", names_runs=True, only=_SLK)
+    slk_temperature = Option(TEMPERATURE, 2.25, "what SL@K's weights divide differences by", names_runs=True, only=_SLK)
+    slk_every = Option(positive_int, 20, "epochs between SL@K's looks at all scores", names_runs=True, only=_SLK)
+    uniformity = Option(
+        non_negative, 1.0, "weight of DirectAU's uniformity", names_runs=True, only={"loss_n": ("DirectAU",)}
+    )
 
     def __init__(self, graph: Clicks, **options: Any):
         if options.get("negative_sampling") == ANS.name:
             raise UserError(f"negative_sampling ANS is a model of its own: ANS(graph, base_model={self.name!r})")
         super().__init__(graph, **options)
         sampling = self.negative_sampling
-        if sampling != "uniform" and self.mode.labelled:
-            raise UserError(
-                f"negative_sampling {sampling} needs {TOP_K.name} mode: in {self.mode.name} mode nothing is drawn"
-            )
-        if self.reg_weight and self.mode is not TOP_K:
-            raise UserError(f"reg_weight needs {TOP_K.name} mode, got {self.reg_weight} in {self.mode.name} mode")
-        drawn = ("uniform", "popularity") if self.draws_negatives else ("uniform",)
-        if self.contrasts and sampling not in drawn:
-            raise UserError(
-                f"negative_sampling {sampling} has no meaning with loss_n {self.loss_n}, n_shared {self.n_shared} and "
-                f"n_own {self.n_own}"
-            )
         self.thresholds = Thresholds(self.graph.n_users, self.slk_k, self.slk_every) if self.loss_n == "SL@K" else None
         self.hard: DNS | None = None
         if sampling == "popularity":
@@ -120,6 +125,17 @@ class Encoded(BatchNorms, Contrastive):
             self.hard = DENS(self.emb_size, self.dens_gamma, self.dens_warmup * self.graph.n_edges)
         elif sampling != "uniform":
             self.hard = {"DNS": DNS, "MixGCF": MixGCF}[sampling]()
+
+    @classmethod
+    def check_together(cls, values: Mapping[str, Any]) -> None:
+        super().check_together(values)
+        sampling = values["negative_sampling"]
+        drawn = ("uniform", "popularity") if values["n_shared"] or values["n_own"] else ("uniform",)
+        if values["loss_n"] in VECTOR_LOSSES and sampling not in drawn:
+            raise UserError(
+                f"negative_sampling {sampling} has no meaning with loss_n {values['loss_n']}, n_shared "
+                f"{values['n_shared']} and n_own {values['n_own']}"
+            )
 
     def drawn_table(self, names: tuple[str, str], std: float | None = None) -> NodeTable:
         """The node table as it is at the start. names: see NodeTable; std: what holds without init_std."""

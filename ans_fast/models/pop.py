@@ -28,6 +28,8 @@ class POP(Recommender):
     modes = (TOP_K.name, IMPRESSION.name)
     learns = False
 
+    num_neg = Recommender.num_neg.but(only={"mode": ()})
+
     def __init__(self, graph: Clicks, **options: Any):
         super().__init__(graph, **options)
         self.register_buffer("popularity", self.graph.degrees[self.graph.n_users :].float())

@@ -18,9 +18,10 @@ from ans_fast.models.shared_options import DROPOUT
 from ans_fast.options import Option
 from ans_fast.runner.choice import ModelChoice, model_flags
 from ans_fast.runner.modes import RUN_MODES
-from ans_fast.runner.settings import Checks, Data, Global, Ranking, Settings, Start, Steps, Weights
+from ans_fast.runner.settings import IDLE, Checks, Data, Global, Ranking, Settings, Start, Steps, Weights
 from ans_fast.training.schedule import Schedule
 
+EVERY_MODEL = {"num_neg": Recommender.num_neg, "dropout": DROPOUT}  # in ReChorus also those that do not look at it
 OWN_OF_A_PROCESS = ("path", "gpu", "verbose", "out", "log_file")  # flags that may differ between processes of a group
 
 
@@ -46,13 +47,20 @@ def parse(argv: Sequence[str]) -> Settings:
     flags, usual = vars(parser.parse_args(argv)), vars(parser.parse_args([]))
     changed = tuple(name for name, value in flags.items() if value != usual[name])
     flags["dataset"] = flags["dataset"] or _demo(flags["path"])
+    choice.check(flags, changed)
+    options = choice.options(flags, mode)
+    useful = choice.model.with_effect(**options)
+    idle = [name for name in EVERY_MODEL if name in changed and name not in useful]
+    options |= {name: usual[name] for name in idle if name in options}
+    choice.model.check_arguments(**options)
     return Settings(
         flags,
         RUN_MODES[mode],
         model=choice.model,
-        model_options=choice.options(flags, mode),
+        model_options=options,
         log_flags=choice.log_flags(flags, changed),
         changed=changed,
+        idle=(*(name for name in IDLE if flags[name] is not None), *idle),
     )
 
 
@@ -80,14 +88,15 @@ def build_parser(model: type[Recommender], mode: str) -> argparse.ArgumentParser
 
 
 def _groups(model: type[Recommender], mode: str) -> dict[str, Mapping[str, Option[Any]]]:
-    own, every = RUN_MODES[mode], {"num_neg": Recommender.num_neg, "dropout": DROPOUT}
+    own = RUN_MODES[mode]
+    of_rows = own.row_flags(own.rows.losses_of(model))
     return {
         "start": Start.options(),
         "global": Global.options(),
         "data": {**Data.options(), **own.data_flags()},
         "training and evaluation": {**Schedule.options(), **Checks.options(), **own.metric_flags(), **Steps.options()},
-        "every model": {**Weights.options(), **every, **Ranking.options(), **own.row_flags(own.rows.losses_of(model))},
-        model.name: {name: option for name, option in model_flags(model).items() if name not in every},
+        "every model": {**Weights.options(), **EVERY_MODEL, **Ranking.options(), **of_rows},
+        model.name: {name: option for name, option in model_flags(model).items() if name not in EVERY_MODEL},
     }
 
 

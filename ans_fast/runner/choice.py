@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
+from ans_fast.errors import UserError
 from ans_fast.flag_types import Choice
 from ans_fast.models.ans import ANS, LossOptions
 from ans_fast.models.base import Recommender
@@ -33,6 +34,14 @@ class ModelChoice:
         given = {name: flags[name] for name in ("loss_n", *self.model.options()) if name in flags}
         base = {} if self.model is self.named else {"base_model": self.named.name}
         return {"mode": mode, **given, **base}
+
+    def check(self, flags: Mapping[str, Any], changed: Iterable[str]) -> None:
+        """Raises UserError for a flag, of those that are not at their default, which the model to train lacks."""
+        for name in changed:
+            if name in model_flags(self.named) and name not in ("negative_sampling", *self.model.options()):
+                wrong = "needs" if self.model is self.named else "has no effect with"
+                got = f", got {flags['negative_sampling']}" if self.model is self.named else ""
+                raise UserError(f"--{name} {wrong} --negative_sampling {ANS.name}{got}")
 
     def log_flags(self, flags: Mapping[str, Any], changed: tuple[str, ...]) -> tuple[str, ...]:
         """The flags whose values the log's name holds: runs that differ in them have files of their own."""

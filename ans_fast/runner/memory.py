@@ -43,8 +43,10 @@ def least_bytes(settings: Settings, dataset: Dataset, group: Processes = ALONE) 
         parts["--emb_size and --n_layers"] = 4 * nodes * size * (options["n_layers"] + 1)
     if settings.train and not settings.mode.rows.labelled:
         looked_at = SAMPLINGS[options.get("negative_sampling", "uniform")]
+        rows = min(settings.batch_size, len(dataset.train))
         drawn = options["num_neg"] * (options["n_candidates"] if "n_candidates" in looked_at else 1)
-        parts["--batch_size, --num_neg and --n_candidates"] = 8 * min(settings.batch_size, len(dataset.train)) * drawn
+        parts["--batch_size, --num_neg and --n_candidates"] = 8 * rows * drawn
+        parts["--batch_size and --n_own"] = 8 * rows * options.get("n_own", 0)
     return parts
 
 

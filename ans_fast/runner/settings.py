@@ -128,8 +128,7 @@ class Settings(Start, Global, Data, Schedule, Checks, Steps, Ranking, ClickRanki
         measured = mode.measured(flags)
         flags = MappingProxyType({**flags, "main_metric": measured["main_metric"]})
         self.choose({name: flags[name] for name in self.options() if name in flags})
-        idle = tuple(name for name in IDLE if flags[name] is not None)
-        self.__dict__.update(others, flags=flags, mode=mode, idle=idle, **measured)
+        self.__dict__.update(others, flags=flags, mode=mode, **measured)
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"settings are what the flags said, {name} among them: nothing writes into them")

@@ -74,7 +74,7 @@ def tune(argv: Sequence[str]) -> int:
     given = {word.removeprefix("--").partition("=")[0] for word in rest if word.startswith("--")}
     if wrong := sorted(OWN & given):
         raise UserError(f"--{wrong[0]} has no meaning in a search")
-    space = space_of(own.space, {"lr", "l2", *settings.model_options}, given)
+    space = space_of(own.space, {"lr", "l2", *settings.model.with_effect(**settings.model_options)}, given)
     for values in _corners(space):
         arguments.parse([*rest, *values])  # so that a flag or bound that the model lacks is told now
     dataset = load(

@@ -130,7 +130,7 @@ def test_lightgcn_regularises_as_its_code(graph):
     assert loss.item() == pytest.approx(total.item(), rel=1e-5)
     assert {*parts} == {"BPR", "reg"}
     for mode in ("Impression", "CTR"):
-        with pytest.raises(UserError, match=f"reg_weight needs TopK mode, got 0.3 in {mode} mode"):
+        with pytest.raises(UserError, match=f"reg_weight of LightGCN has no effect with mode {mode}, only with TopK"):
             models.LightGCN(graph, mode=mode, reg_weight=0.3)
 
 

