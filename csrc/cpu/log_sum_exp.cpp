@@ -113,7 +113,7 @@ struct Running {
     using V = Pack<T>;
     V lanes(most);
     for (int64_t j = 0; j < width; j += kLanes<T>) lanes = largest(load<V>(scores + j), lanes);
-    const T before = origin(most);
+    const T before = most;
     for (int64_t lane = 0; lane < kLanes<T>; ++lane) most = lanes.lanes[lane] > most ? lanes.lanes[lane] : most;
     const V now(origin(most));
     V sums;

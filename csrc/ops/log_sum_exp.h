@@ -54,6 +54,7 @@ LogSumExpArgs<T> log_sum_exp_inputs(Call<Device>& call, const Tensor& queries, c
   args.dim = queries.size(1);
   args.keys = call.template rows<T>(keys, "keys", "[N, D]", {-1, args.dim});
   args.n_keys = keys.size(0);
+  check_range("keys' N", args.n_keys, 0, INT32_MAX);
   if (query_ids.has_value() != key_ids.has_value()) fail("query_ids and key_ids must come together");
   if (query_ids) {
     args.query_ids = call.ids(*query_ids, "query_ids", "[B]", {args.n_queries});

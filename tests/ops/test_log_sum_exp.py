@@ -71,6 +71,19 @@ def test_large_scores_do_not_overflow(backend, dtype):
 
 
 @pytest.mark.parametrize("backend", ["fused", "reference"])
+@pytest.mark.parametrize(("dtype", "score"), [(torch.float32, -100.0), (torch.float64, -1000.0)])
+def test_small_scores_do_not_vanish(backend, dtype, score):
+    """Nor do they where the first tile of keys is left out."""
+    keys = torch.full((600, 1), score, dtype=dtype)
+    key_bias = torch.zeros(600, dtype=dtype)
+    for left_out in (0, 300):
+        key_bias[:left_out] = -math.inf
+        with ops.backend(backend):
+            got = ops.log_sum_exp(torch.ones(1, 1, dtype=dtype), keys, key_bias=key_bias)
+        torch.testing.assert_close(got, torch.tensor([score + math.log(600 - left_out)], dtype=dtype))
+
+
+@pytest.mark.parametrize("backend", ["fused", "reference"])
 def test_without_keys_there_is_no_gradient(backend):
     inputs = case((3, 4, 5), ())
     inputs |= dict(query_ids=torch.tensor([1, 2, 1]), key_ids=torch.tensor([1, 1, 1, 1]))
@@ -95,6 +108,11 @@ def test_nothing_to_add_up(backend, shape):
     assert grad_keys.shape == (shape[1], shape[2])
     assert not grad_queries.any()
     assert not grad_keys.any()
+
+
+def test_more_keys_than_can_be_counted_are_an_error():
+    with pytest.raises(ValueError, match=r"keys' N must be in \[0, 2147483647\], got 4611686018427387904"):
+        ops.log_sum_exp(torch.ones(3, 0), torch.empty(2**62, 0))
 
 
 @pytest.mark.parametrize("backend", ["fused", "reference"])
@@ -160,6 +178,9 @@ def test_opcheck(without):
     inputs = case((6, 9, 8), without, torch.float32)
     inputs |= dict(queries=inputs["queries"].requires_grad_(), keys=inputs["keys"].requires_grad_())
     torch.library.opcheck(torch.ops.ans_fast.log_sum_exp, tuple(inputs.values()))
+    values = [value.detach() if isinstance(value, Tensor) else value for value in inputs.values()]
+    log_sums = torch.ops.ans_fast.log_sum_exp(*values)
+    torch.library.opcheck(torch.ops.ans_fast.log_sum_exp_backward, (torch.ones(6), log_sums, *values))
 
 
 @pytest.mark.compiles

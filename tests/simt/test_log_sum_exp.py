@@ -27,6 +27,23 @@ def test_nothing_to_add_up():
         assert not grad_keys.any()
 
 
+def test_the_same_bits_in_any_order_of_threads_and_blocks():
+    inputs, seen = case((70, 1100, 20), (), torch.float32), []  # three shares of the keys
+    for order in range(3):
+        with kernels.in_order(order):
+            seen.append(run(inputs))
+    for other in seen[1:]:
+        assert all(torch.equal(one, another) for one, another in zip(seen[0], other, strict=True))
+
+
+def test_small_scores_do_not_vanish():
+    inputs = case((1, 1100, 1), ALL[2:], torch.float32)
+    inputs |= dict(queries=torch.ones(1, 1), keys=torch.full((1100, 1), -100.0), scale=1.0)
+    inputs["key_bias"] = torch.zeros(1100)
+    inputs["key_bias"][:600] = -math.inf  # more than the first share
+    torch.testing.assert_close(run(inputs)[0], torch.tensor([-100 + math.log(500)]))
+
+
 def test_nan_stays_nan():
     inputs = case((3, 300, 8), ALL[2:], torch.float32)
     inputs["queries"][1, 2] = math.nan
