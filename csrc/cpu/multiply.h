@@ -13,7 +13,7 @@ struct Strided {
   int64_t row, column;
 };
 
-// A matrix cut into panels as wide as a register: element (i, j) of a panel lies at data + i * row + j, aligned.
+// A matrix cut into panels as wide as a register: element (i, j) of a panel lies at data + i * row + j, wherever that is.
 template <typename T>
 struct Panels {
   const T* data;
@@ -39,7 +39,7 @@ inline void multiply_tile(Strided<T> a, Panels<T> b, int64_t depth, T* c, int64_
   for (int64_t k = 0; k < depth; ++k) {
     Vector right[Count];
 #pragma GCC unroll 2
-    for (int v = 0; v < Count; ++v) right[v] = *reinterpret_cast<const Vector*>(b.data + v * b.panel + k * b.row);
+    for (int v = 0; v < Count; ++v) right[v] = load<Pack<T>>(b.data + v * b.panel + k * b.row).lanes;
 #pragma GCC unroll 12
     for (int i = 0; i < Rows; ++i) {
       const T left = a.data[i * a.row + k * a.column];

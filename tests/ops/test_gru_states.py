@@ -189,6 +189,23 @@ def test_non_contiguous():
     torch.testing.assert_close(case.gradients(got), case.gradients(case.run("reference")))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_rows_need_not_begin_at_the_boundary_of_a_register(dtype):
+    case = Case([5, 4, 2], 16, 16, dtype)
+    op, backward = torch.ops.ans_fast.gru_states, torch.ops.ans_fast.gru_states_backward
+    table, ids, sizes, n, weight_ih, weight_hh, *biases = detached(case)
+    states, gates, after = op(table, ids, sizes, n, weight_ih, weight_hh, *biases, True)
+    want = backward(case.grad, gates, after, table, ids, sizes, weight_ih, weight_hh)
+
+    def shifted(rows: Tensor) -> Tensor:
+        return rows.new_zeros(rows.numel() + 1)[1:].view_as(rows).copy_(rows)
+
+    weights = [shifted(weight) for weight in (weight_ih, weight_hh)]
+    assert torch.equal(op(shifted(table), ids, sizes, n, *weights, *map(shifted, biases), False)[0], states)
+    got = backward(shifted(case.grad), shifted(gates), shifted(after), shifted(table), ids, sizes, *weights)
+    assert all(torch.equal(one, other) for one, other in zip(got, want, strict=True))
+
+
 def detached(case: Case) -> list:
     return [value.detach() if isinstance(value, Tensor) else value for value in case.arguments]
 
