@@ -234,7 +234,6 @@ int64_t chunk_size(int64_t length) {
 template <typename T>
 void propagate(const PropagateArgs<T>& args, const Stream& stream) {
   const GraphView& graph = args.graph;
-  if (graph.n_nodes == 0 || args.dim == 0) return;
   const bool hops_wanted = args.out_hop != 0 || args.n_layers == 0;
   if (hops_wanted) {
     with_teams<T>(args.dim, [&](auto row, auto blocks) {

@@ -76,6 +76,7 @@ PropagateArgs<T> graph_args(Call<Device>& call, const Tensor& indptr, const Tens
 
 template <typename T, typename Device>
 void run_propagate(PropagateArgs<T>& args, Call<Device>& call) {
+  if (args.graph.n_nodes == 0 || args.dim == 0) return;
   bool sound = true;
   if constexpr (Device::kReadsIds) args.sound = &sound;
   propagate(args, call.where());

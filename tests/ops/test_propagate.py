@@ -54,6 +54,7 @@ def test_hops_by_hand():
 @pytest.mark.parametrize("function", [ops.propagate, ops.propagate_mean])
 def test_nothing_to_do(function):
     assert function(torch.ones(0, 4), BipartiteGraph([], [], 0, 0), 2).shape[0] == 0
+    assert function(torch.empty(0, 2**40), BipartiteGraph([], [], 0, 0), 2).shape[-1] == 2**40
     assert function(torch.ones(130, 0), random_graph(50, 80, 70), 2).numel() == 0
     assert function(torch.ones(7, 3), BipartiteGraph([], [], 3, 4), 2).isfinite().all()
 
