@@ -19,10 +19,11 @@ struct Hardest {
 
 struct Nothing {};
 
-// No candidate yet: one with the id `none`, which is above all ids, and a score below all scores.
-template <typename Payload = Nothing, typename T>
-ANS_INLINE Hardest<T, Payload> no_hardest(T lowest, int64_t none) {
-  return {lowest, none, Payload{}};
+// No candidate yet: one with the id `none`, which is above all ids, and a score below all scores. It stays where all
+// scores are NaN.
+template <typename T, typename Payload = Nothing>
+ANS_INLINE Hardest<T, Payload> no_hardest(T lowest, int64_t none, Payload payload = {}) {
+  return {lowest, none, payload};
 }
 
 template <typename T, typename Payload>

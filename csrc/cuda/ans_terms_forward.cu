@@ -20,7 +20,7 @@ __global__ void __launch_bounds__(kThreads, 4) forward_kernel(const AnsForwardAr
     const Task task = task_at(a, index);
     const PairRows pair = load_pair<R>(a, task, lane, dim);
     float* saved = a.saved + index * 3 * a.n_negatives;
-    Hardest<float, float> hardest = no_hardest<float>(-INFINITY, a.n_negatives);  // with its u·n', after the noise
+    Hardest<float, float> hardest = no_hardest(-INFINITY, a.n_negatives, NAN);  // with its u·n', after the noise
     LogSum contrasts;
     float norms[2] = {};  // distances, orthogonalities
     bool sound = task.sound;

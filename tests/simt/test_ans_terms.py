@@ -166,6 +166,22 @@ def test_ids_out_of_range_give_nan_terms_and_leave_other_pairs_gradients(name, v
         assert user_gate[[0, 1, 3]].isfinite().all()
 
 
+@pytest.mark.parametrize("ragged", [False, True])
+def test_negatives_that_are_all_nan_give_nan(ragged):
+    inputs = random_inputs(4, 5, 2, 64, ragged)
+    pair, other = 2, int(inputs.pos_items[2] == 0)
+    inputs.neg_items[:] = 8
+    inputs.neg_items[pair] = other
+    inputs.item_hops[other] = torch.nan
+    inputs.pos_items[inputs.pos_items == other] = 7
+    terms, selected, _, differences = kernels.ans_terms_forward(inputs, EPS, NOISE_SCALE, SEED)
+    assert terms.isnan().all()
+    assert differences.isnan().tolist() == [False, False, True, False]
+    assert not selected[pair].any()
+    cpu = ans_fast.ops.ans_terms(*inputs, EPS, NOISE_SCALE, SEED)
+    assert torch.equal(cpu.differences.isnan(), differences.isnan())
+
+
 @pytest.mark.parametrize("m", range(5))
 def test_one_negative_out_of_range_gives_nan_terms(m):
     inputs = random_inputs(4, 5, 2, 64, False)
