@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from ans_fast import graph, models, ops
+from benchmarks.cases import ScoresSize, SoftmaxSize
 from benchmarks.gpu import chart, checks, data, operators, parts, sanitizers, scaling, steps, summary
 from benchmarks.gpu.device import Gpu, Work
 from benchmarks.gpu.inputs import AnsSize
@@ -81,6 +82,8 @@ SIZES = operators.Sizes(
     n_users=5,
     n_items=6,
     hardest=AnsSize(3, 2, 2, 4),
+    scores=ScoresSize(3, 4, 5, 6),
+    softmax=SoftmaxSize(7, 5, 3),
     widths=(4,),
     graph=(9, 8, 30),
     draws=7,

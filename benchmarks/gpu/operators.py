@@ -7,8 +7,11 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from ans_fast import ops, reference
+from ans_fast.nn.gather import products, rows_at
+from benchmarks.cases import ScoresSize, SoftmaxSize, scores_inputs, softmax_inputs
 from benchmarks.gpu.device import Gpu, Work
 from benchmarks.gpu.inputs import AnsSize, ans_inputs, hardest_inputs, loss_and_gradients, random_graph
 from benchmarks.gpu.plain_models import adjacency
@@ -25,14 +28,16 @@ class Sizes:
     """What is timed.
 
     ans: of ans_terms, of which torch compiles the first too; n_users, n_items: of its tables. hardest: of
-    hardest_negatives. widths: of propagation by a graph of so many users, items and clicks. draws: users to draw
-    negatives for. copied: bytes to copy. dtypes: of rows.
+    hardest_negatives. scores, softmax: of candidate_scores and log_sum_exp. widths: of propagation by a graph of so many
+    users, items and clicks. draws: users to draw negatives for. copied: bytes to copy. dtypes: of rows.
     """
 
     ans: tuple[AnsSize, ...]
     n_users: int
     n_items: int
     hardest: AnsSize
+    scores: ScoresSize
+    softmax: SoftmaxSize
     widths: tuple[int, ...]
     graph: tuple[int, int, int]
     draws: int
@@ -50,6 +55,8 @@ FULL = Sizes(
     n_users=6_040,
     n_items=8_714,
     hardest=AnsSize(2_048, 32, 4, 64),
+    scores=ScoresSize(),
+    softmax=SoftmaxSize(),
     widths=(64, 256),
     graph=(6_040, 3_706, 1_000_000),
     draws=100_000,
@@ -68,6 +75,8 @@ def run(section: Section, gpu: Gpu, sizes: Sizes = FULL) -> None:
         cases[f"hardest_negatives{', gated' if gated else ''}"] = lambda gated=gated: _hardest(
             section, gpu, sizes, gated
         )
+    cases["candidate_scores"] = lambda: _scores(section, gpu, sizes)
+    cases["log_sum_exp"] = lambda: _softmax(section, gpu, sizes)
     cases["sample_negatives"] = lambda: _draws(section, gpu, sizes)
     cases["torch.compile"] = lambda: _compiled_ans_terms(section, gpu, sizes)  # the last, for it compiles for long
     section.note("GB/s: of the rows that must pass through the L2 at least, at the replayed time.")
@@ -158,6 +167,37 @@ def _hardest(section: Section, gpu: Gpu, sizes: Sizes, gated: bool) -> None:
         _time(section, gpu, case, _provider(dtype), lambda inputs=inputs: ops.hardest_negatives(*inputs), moved)
     inputs = hardest_inputs(size, sizes.n_items, torch.float32, gpu.device)[: 5 if gated else 3]
     _time(section, gpu, case, "eager", lambda: reference.hardest_negatives(*inputs))
+
+
+def _pass(function: Callable[..., Tensor], rows: list[Tensor], dtype: torch.dtype, *rest: Tensor) -> Work:
+    """Forward, and backward by both rows."""
+    leaves = [tensor.detach().to(dtype).requires_grad_() for tensor in rows]
+    grad = torch.ones_like(function(*leaves, *rest))
+    return lambda: torch.autograd.grad(function(*leaves, *rest), leaves, grad)
+
+
+def _scores(section: Section, gpu: Gpu, sizes: Sizes) -> None:
+    size, case = sizes.scores, f"candidate_scores {sizes.scores}, forward and backward"
+    *rows, candidates = (tensor.to(gpu.device) for tensor in scores_inputs(size))
+    for dtype in sizes.dtypes:
+        # Forward reads a row; backward reads it again and adds to its gradient, in float32.
+        moved = size.B * size.M * size.D * (2 * dtype.itemsize + 4)
+        work = _pass(ops.candidate_scores, rows, dtype, candidates)
+        _time(section, gpu, case, _provider(dtype), work, moved)
+
+    def gathered(users: Tensor, items: Tensor, candidates: Tensor) -> Tensor:
+        return products(users, rows_at(items, candidates))
+
+    _time(section, gpu, case, "eager", _pass(gathered, rows, torch.float32, candidates))
+
+
+def _softmax(section: Section, gpu: Gpu, sizes: Sizes) -> None:
+    case = f"log_sum_exp {sizes.softmax}, forward and backward"
+    *rows, query_ids, key_ids = (tensor.to(gpu.device) for tensor in softmax_inputs(sizes.softmax))
+    for dtype in sizes.dtypes:
+        work = _pass(ops.log_sum_exp, rows, dtype, query_ids, key_ids)
+        _time(section, gpu, case, _provider(dtype), work)
+    _time(section, gpu, case, "eager", _pass(reference.log_sum_exp, rows, torch.float32, query_ids, key_ids))
 
 
 def _draws(section: Section, gpu: Gpu, sizes: Sizes) -> None:
