@@ -129,7 +129,7 @@ _WHAT: dict[str, tuple] = {
     "narrow": (0, 0, 1),
     "expand": (2**20, 2**31, 2**40, 2**62),
     "hollow": (2**31, 2**40, 2**62),
-    "misaligned": (1, 2, 4),
+    "misaligned": (1, 2, 4, 8),
     "dtype": DTYPES,
 }
 

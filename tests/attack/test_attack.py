@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,9 +12,11 @@ from time import sleep
 
 import pytest
 
+from ans_fast import ops
 from tests.attack import child
 from tests.attack.attack import Case, Fault, judge, smallest
 from tests.attack.child import Ended
+from tests.attack.operators import OPERATORS
 from tests.conftest import ROOT
 
 TRIES = {"data": 90, "checkpoints": 30, "caches": 40, "flags": 80, "kills": 14, "disks": 20, "operators": 120}
@@ -28,6 +31,13 @@ def test_no_fault(name: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"{name}: {TRIES[name]} tries" in done.stdout
     assert not list(tmp_path.iterdir())
+
+
+def test_every_operator_is_attacked() -> None:
+    registered = re.findall(r'^  X\(k\w+, "(\w+)"', (ROOT / "csrc/ops/all.h").read_text(), re.M)
+    functions = [f"ops.{name}" for name in ops.__all__ if name not in ("backend", "build_info")]
+    assert len(registered) > len(functions)
+    assert {*registered, *functions} == set(OPERATORS)
 
 
 @pytest.mark.parametrize(

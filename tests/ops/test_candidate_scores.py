@@ -135,6 +135,8 @@ def test_opcheck():
     inputs = case(6, 9, 8, dtype=torch.float32)
     inputs |= {name: inputs[name].requires_grad_() for name in ("user_rows", "item_rows")}
     torch.library.opcheck(torch.ops.ans_fast.candidate_scores, tuple(inputs.values()))
+    backward = torch.ops.ans_fast.candidate_scores_backward
+    torch.library.opcheck(backward, (torch.ones(6, 9), *(value.detach() for value in inputs.values()), False))
 
 
 @pytest.mark.compiles

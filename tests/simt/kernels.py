@@ -45,8 +45,10 @@ def _seed_tensor(seed: int | Tensor) -> Iterator[Tensor]:
     """A number is handed to kernels by value, a tensor by its address."""
     by_address = isinstance(seed, Tensor)
     library().set_seeds_by_address(by_address)
-    yield seed if by_address else torch.tensor([(seed + 2**63) % 2**64 - 2**63])
-    library().set_seeds_by_address(False)
+    try:
+        yield seed if by_address else torch.tensor([(seed + 2**63) % 2**64 - 2**63])
+    finally:
+        library().set_seeds_by_address(False)
 
 
 def sample_negatives(
