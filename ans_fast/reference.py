@@ -182,7 +182,7 @@ def gru_states(
     return state
 
 
-# --- Losses ----------------------------------------------------------------------------------------------------------
+# --- Scores of negatives, and losses over them -----------------------------------------------------------------------
 
 
 def top_k_bpr(scores: Tensor) -> Tensor:
@@ -192,9 +192,6 @@ def top_k_bpr(scores: Tensor) -> Tensor:
         return F.softplus(negatives - clicked).clamp(max=-math.log(LEAST_CHANCE)).mean()
     chance = ((clicked - negatives).sigmoid() * negatives.softmax(1)).sum(1)
     return -chance.clamp(LEAST_CHANCE, 1 - LEAST_CHANCE).log().mean()
-
-
-# --- Augmented negative sampling -------------------------------------------------------------------------------------
 
 
 def candidate_scores(user_rows: Tensor, item_rows: Tensor, candidates: Tensor) -> Tensor:
@@ -217,6 +214,9 @@ def log_sum_exp(
     if query_ids is not None:
         scores = scores.masked_fill(query_ids[:, None] == key_ids, -torch.inf)
     return scores.masked_fill(scores == -torch.inf, -torch.inf).logsumexp(1)  # which have no gradient, not even NaN
+
+
+# --- Augmented negative sampling -------------------------------------------------------------------------------------
 
 
 def ans_terms(

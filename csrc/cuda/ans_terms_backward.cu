@@ -325,7 +325,6 @@ __global__ void __launch_bounds__(kWarp * kWarp)
   if (threadIdx.x == 0 && mine == dim) *grad_bias = sum;
 }
 
-
 template <typename R>
 unsigned backward_blocks(int64_t n_tasks) {
   using U = Unit<R::kTeamSize>;

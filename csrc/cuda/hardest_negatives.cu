@@ -1,6 +1,5 @@
 // A team of lanes takes one (pair, negative to choose, hop) at a time: it keeps the pair's row in registers and goes
-// through the candidates in their order. Neighbouring teams have
-// the same candidates' next hops, which lie side by side.
+// through the candidates in their order. Neighbouring teams have the same candidates' next hops, which lie side by side.
 #include "ops/hardest_negatives.h"
 
 #include "common/hardest.h"
