@@ -14,6 +14,7 @@ import pytest
 
 from ans_fast import ops
 from tests.attack import child
+from tests.attack.__main__ import ATTACKS
 from tests.attack.attack import Case, Fault, judge, smallest
 from tests.attack.child import Ended
 from tests.attack.operators import OPERATORS
@@ -31,6 +32,10 @@ def test_no_fault(name: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"{name}: {TRIES[name]} tries" in done.stdout
     assert not list(tmp_path.iterdir())
+
+
+def test_every_attack_is_tried() -> None:
+    assert TRIES.keys() == ATTACKS.keys()
 
 
 def test_every_operator_is_attacked() -> None:
