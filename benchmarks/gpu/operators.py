@@ -28,8 +28,8 @@ class Sizes:
     """What is timed.
 
     ans: of ans_terms, of which torch compiles the first too; n_users, n_items: of its tables. hardest: of
-    hardest_negatives. scores, softmax: of candidate_scores and log_sum_exp. widths: of propagation by a graph of so many
-    users, items and clicks. draws: users to draw negatives for. copied: bytes to copy. dtypes: of rows.
+    hardest_negatives. scores, softmax: of candidate_scores and log_sum_exp. widths: of propagation by a graph of so
+    many users, items and clicks. draws: users to draw negatives for. copied: bytes to copy. dtypes: of rows.
     """
 
     ans: tuple[AnsSize, ...]
