@@ -20,6 +20,8 @@ bfloat16 ≤ 0.1).
 - `torch COO`, `torch CSR`, `scipy`: products with a sparse matrix that was made before, where `eager` and `compile`
   make it in every call.
 - `nn.GRU`: torch's own, over packed sequences, with the vectors gathered in every call.
+- `candidate_scores`: eager gathers rows so that their gradient is one index_add, which the reference does not; forward
+  and backward include a softmax's denominator.
 - `ans_terms` includes the products of both gates and, backward, the gradients of all tables and weights.
 """
 
