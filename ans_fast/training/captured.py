@@ -107,10 +107,10 @@ class CapturedStep(Step):
         self._rows, self._seeds = rows.map(torch.clone), seeds.to(device)
         self._number = torch.zeros(1, dtype=torch.int64, device=device)  # of the next batch
         self._losses: Tensor | None = None  # [batches, T]
-        offsets = torch.arange(size, device=device)
+        self._offsets = torch.arange(size, device=device)  # kept, as all that replays read: a graph keeps nothing
 
         def step(n_rows: int) -> None:
-            batch = self._rows.take(self._number * size + offsets[:n_rows])
+            batch = self._rows.take(self._number * size + self._offsets[:n_rows])
             values = self(batch, self._seeds.index_select(0, self._number)[0].unbind())
             if self._losses is None:
                 self._losses = values.new_empty(len(seeds), len(values))

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
@@ -29,6 +30,10 @@ class Tape(TorchDispatchMode):
         given = func(*args, **(kwargs or {}))
         tree_map(self._make, given)
         return given
+
+    def before(self) -> list[torch.UntypedStorage]:
+        """The memory that was there before."""
+        return [storage for storage, _ in self._before.values()]
 
     def undo(self) -> None:
         """Gives all memory that was there before what it held."""
@@ -54,6 +59,27 @@ class Tape(TorchDispatchMode):
             address = value.untyped_storage().data_ptr()
             if address not in self._before:
                 self._made.setdefault(address, len(self._made))
+
+
+class Memory:
+    """The `Graphs` of the CPU that keep of what was recorded no more than a CUDA graph does: the addresses of what was
+    there before. Replays do nothing."""
+
+    def __init__(self, device: torch.device | None = None):
+        self._read: list[StorageWeakRef] = []
+
+    def warm_up(self, function: Callable[[], None]) -> None:
+        function()
+
+    def capture(self, function: Callable[[], None]) -> Callable[[], None]:
+        with Tape() as recorded:
+            function()
+        self._read += map(StorageWeakRef, recorded.before())
+        return lambda: None
+
+    def freed(self) -> int:
+        """How many of them are another's memory by now."""
+        return sum(read.expired() for read in self._read)
 
 
 class Tapes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -25,7 +26,7 @@ from ans_fast.training.optimizer import make_optimizer
 from ans_fast.training.step import Step
 from tests.conftest import random_graph
 from tests.models.test_waiting import CASES, rows_of
-from tests.training.tape import Tapes
+from tests.training.tape import Memory, Tapes
 
 BATCH, N_ROWS = 6, 20  # three whole batches and one of two rows
 
@@ -45,7 +46,7 @@ class Run:
         self.model = models.by_name(name)(random_graph(40, 50, 300), emb_size=8, mode=mode, **CASES[case][1])
         self.rows = rows_of(mode, N_ROWS)
         self.optimizer = make_optimizer(self.model, optimizer, 0.05, 0.01)
-        self.tapes = Tapes()
+        self.tapes: Tapes | Memory = Tapes()
         self.losses: list[float] = []
         if captured:
             self.step: Step = CapturedStep(self.model, self.optimizer, lambda device: self.tapes)
@@ -91,6 +92,15 @@ CAPTURED = [case for case, (captures, _) in CASES.items() if captures and ("Impr
 def test_captured_steps_are_eager_steps(case: str):
     run = trained_alike(lambda run: run.train(2), case=case)
     assert (run.tapes.captured, run.tapes.replayed) == (2, 8)  # whole batches and the short one
+
+
+@pytest.mark.parametrize("case", [case for case in CAPTURED if case.startswith(("LightGCN", "ANS TopK L"))])
+def test_what_a_replay_reads_is_kept(case: str):
+    run = Run(True, case)
+    run.tapes = Memory()
+    assert len([*run.step.epoch(run.rows, BATCH)]) == 4
+    gc.collect()
+    assert run.tapes.freed() == 0
 
 
 @pytest.mark.parametrize("optimizer", ["SGD", "Adagrad"])
