@@ -18,7 +18,7 @@ import torch
 from scipy.stats import ttest_rel
 
 from ans_fast.compare import table
-from ans_fast.compare.command import main, make_grid, parse, parser, write_table
+from ans_fast.compare.command import _values, main, make_grid, parse, parser, write_table
 from ans_fast.compare.earlier import earlier_records
 from ans_fast.compare.flags import PUBLISHED, flags_of_models
 from ans_fast.compare.grid import Run
@@ -78,6 +78,10 @@ def run(tmp_path):
         return made
 
     return make
+
+
+def test_a_metric_of_zero_is_told_as_one():
+    assert _values({"results": {"test": {"HR@5": 0.0, "AUC": None}}}, ["HR@5", "AUC"]) == "HR@5 0.0000, AUC nan"
 
 
 @pytest.mark.parametrize("other", ["--topk 7", "--test_all 1", "--lr 0.5", "--num_neg 3", "--batch_size 8"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import shlex
 from collections.abc import Sequence
 from typing import Any
@@ -183,8 +184,8 @@ def _dataset_and_mode(named: str) -> tuple[str, str]:
 
 
 def _values(record: dict[str, Any], metrics: list[str]) -> str:
-    found = record["results"]["test"]
-    return ", ".join(f"{name} {found.get(name) or float('nan'):.4f}" for name in metrics)
+    found = ((name, record["results"]["test"].get(name)) for name in metrics)
+    return ", ".join(f"{name} {math.nan if value is None else value:.4f}" for name, value in found)
 
 
 def _protocols_told(found: dict[Cell, list[dict[str, Any]]]) -> str:

@@ -78,9 +78,9 @@ class Recommender(Options, Uses, nn.Module):
 
     @classmethod
     def with_effect(cls, *, mode: str, loss_n: str | None = None, **options: Any) -> list[str]:
-        """The options that have an effect beside these arguments."""
-        values = {"mode": mode, "loss_n": cls.mode_and_loss(mode, loss_n)[1], **options}
-        return [name for name, option in cls.options().items() if option.lacks(values) is None]
+        """Those of the options that have an effect beside the others."""
+        values, declared = {"mode": mode, "loss_n": cls.mode_and_loss(mode, loss_n)[1], **options}, cls.options()
+        return [name for name in options if declared[name].lacks(values) is None]
 
     def arguments(self) -> dict[str, Any]:
         """What makes such a model again, beside the graph."""

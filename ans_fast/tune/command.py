@@ -74,6 +74,9 @@ def tune(argv: Sequence[str]) -> int:
     given = {word.removeprefix("--").partition("=")[0] for word in rest if word.startswith("--")}
     if wrong := sorted(OWN & given):
         raise UserError(f"--{wrong[0]} has no meaning in a search")
+    if not settings.model.learns or not settings.epoch:
+        why = "--epoch 0 trains none" if settings.model.learns else f"{settings.model_name} has nothing to train"
+        raise UserError(f"a search compares trained models, and {why}")
     space = space_of(own.space, {"lr", "l2", *settings.model.with_effect(**settings.model_options)}, given)
     for values in _corners(space):
         arguments.parse([*rest, *values])  # so that a flag or bound that the model lacks is told now

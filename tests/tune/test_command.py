@@ -77,6 +77,7 @@ def test_no_trial_begins_when_the_time_is_over(capsys):
         (["--space", "depth=1..3"], "unknown flag --depth for BPRMF"),
         (["--space", "lr=1..10000000000000000000000000000000000000000:log"], "--lr"),
         (["--test_epoch", "1"], "--test_epoch has no meaning in a search"),
+        (["--epoch", "0"], "a search compares trained models, and --epoch 0 trains none"),
         (["--trials", "0"], "--trials"),
         (["--lr", "x"], "--lr"),
     ],
@@ -88,6 +89,18 @@ def test_mistakes_are_told_before_training(argv, told, capsys):
     assert told in err
     assert len(err.splitlines()) == 1
     assert not Path("tune").exists()
+
+
+def test_there_must_be_something_to_train(capsys):
+    assert main(["--model_name", "POP"]) == 2
+    assert capsys.readouterr().err == "error: a search compares trained models, and POP has nothing to train\n"
+
+
+def test_what_a_choice_has_no_flag_for_is_not_searched(capsys):
+    """ANS over BPRMF has n_layers, but only one."""
+    flags = "--model_name BPRMF --negative_sampling ANS --epoch 1 --batch_size 9999 --emb_size 4 --trials 1".split()
+    assert main(flags) == 0
+    assert "--gamma" in capsys.readouterr().out
 
 
 def test_another_search_is_not_gone_on_with(capsys):
