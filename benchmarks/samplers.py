@@ -210,9 +210,10 @@ def rows_of(cell: Cell) -> list[dict[str, Any]]:
         told = {"training": kind, "number": trial.number, "best_epoch": trial.user_attrs.get("best_epoch")}
         flags, seconds = shlex.join(trial.user_attrs["flags"]), trial.duration.total_seconds()
         rows.append({**names, **told, DEV: trial.value, "flags": flags, "seconds": seconds})
+    best = cell.best()
     for record in cell.records():
         told = {"training": "run", "number": record["flags"]["random_seed"], "best_epoch": record["best_epoch"]}
-        flags = shlex.join(cell.best().user_attrs["flags"])
+        flags = shlex.join(best.user_attrs["flags"])
         dev, test, seconds = record["results"]["dev"][MAIN], record["results"]["test"], record["seconds"]["training"]
         rows.append({**names, **told, DEV: dev, **test, "flags": flags, "seconds": seconds})
     return rows
