@@ -25,6 +25,8 @@ RUNS = {
     "--ranking product",
     "ANS, BSL": "--model_name ANS --n_layers 1 --loss_n BSL --temperature 0.12 --positive_temperature 0.1008 "
     "--ranking product --l2 0",
+    "BPRMF, BSL": "--model_name BPRMF --loss_n BSL --n_own 800 --temperature 0.08 --positive_temperature 0.0976 "
+    "--lr 1e-4 --init_std 0.0075 --batch_size 1024",
 }
 PUBLISHED = 0.1824  # Recall@20 of LightGCN after 1,000 epochs ("LightGCN", He et al., SIGIR 2020, its code's README)
 SET = "gowalla_all"
@@ -70,7 +72,7 @@ def _train(name: str, epochs: int, work: Path) -> None:
     flags = f"--dataset {SET} --batch_size 2048 --epoch {epochs} --test_epoch 1 --early_stop 0 --topk 20"
     more = f"--metric RECALL,NDCG --main_metric RECALL@20 --save_final_results 0 --load {begun}"
     places = ("--path", str(work / "data"), "--log_file", str(model.with_name("log.txt")), "--model_path", str(model))
-    _call("-m", "ans_fast.run", *RUNS[name].split(), *flags.split(), *more.split(), "--gpu", "", *places)
+    _call("-m", "ans_fast.run", *flags.split(), *more.split(), "--gpu", "", *RUNS[name].split(), *places)
 
 
 def _call(*arguments: str) -> None:
