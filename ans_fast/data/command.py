@@ -22,6 +22,8 @@ from ans_fast.errors import UserError
 from ans_fast.files import check_outputs
 from ans_fast.flag_types import Number, file_name, moment, natural, number, path, positive_int, seed, separator, text
 
+BY_DAY, UTC_OFFSET = ("ML_1MTOPK", "ML_1MCTR"), 8
+SEP = ","  # of a table that is converted
 _PREPARERS = {
     "ML_1MTOPK": lambda args, target: movielens.prepare_topk(args.raw, target, args.seed, args.utc_offset),
     "ML_1MCTR": lambda args, target: movielens.prepare_ctr(args.raw, target, args.utc_offset),
@@ -61,8 +63,8 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--utc_offset",
         type=Number(-24, 24),
-        default=8,
-        help="MovieLens: whose days split the set, in hours; as published",
+        default=UTC_OFFSET,
+        help=f"{' and '.join(BY_DAY)}: whose days split the set, in hours; as published",
     )
     command.set_defaults(run=_prepare)
     _add_rules(command, SPLITS, default=None, other="if not given ReChorus's published rule")
@@ -87,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="COLUMN",
         help="its column of ratings, if any; those below --min_rating are no clicks",
     )
-    command.add_argument("--sep", type=separator, default=",", help="what separates its columns")
+    command.add_argument("--sep", type=separator, default=SEP, help="what separates its columns")
     command.add_argument("--name", type=file_name, help="the new data set's name (default: the source's)")
     _add_rules(
         command,
@@ -159,6 +161,8 @@ def _prepare(args: argparse.Namespace) -> None:
     name = args.original if args.name is None else args.name
     check_name(name, "--name")
     target, more = args.out / name, []
+    if args.utc_offset != UTC_OFFSET and (args.split is not None or args.original not in BY_DAY):
+        raise UserError(f"--utc_offset is for {' and '.join(BY_DAY)} alone, by ReChorus's published rules")
     if args.split is not None:
         if args.original in _PREPARERS:
             raise UserError(
@@ -194,6 +198,8 @@ def _rules(args: argparse.Namespace) -> Rules:
 def _columns(args: argparse.Namespace) -> Columns | None:
     """Those of a table; None where none is named."""
     if args.user is None and args.item is None and args.time is None and args.label is None:
+        if args.sep != SEP:
+            raise UserError("--sep is for a table, whose columns --user and --item name")
         return None
     if args.user is None or args.item is None:
         raise UserError("a table needs both --user and --item, the names of its columns of users and items")

@@ -111,8 +111,8 @@ class Dataset:
     the files and options that the set was read from, "" where it was not read from files: two sets with one fingerprint
     are the same. repeated_clicks counts the later_clicks on an item that their user has among clicks,
     repeated_negatives the rows of dev and test that hold an item twice in neg_items. protocol names the rules by which
-    other files than ReChorus's were read, see `load`,
-    and protocol_description says what a description in the folder would.
+    other files than ReChorus's were read, see `load`, and protocol_description says what a description in the folder
+    would.
     """
 
     name: str

@@ -2,8 +2,8 @@
 
 The models are "ANS", on LightGCN, and "ANSBPRMF", "ANSNGCF" and "ANSSGL" on the other encoders. They take the published
 class's settings (embedding_size, n_layers, reg_weight, require_pow, eps, gamma, and train_neg_sample_args' sample_num),
-further those of `ans_fast.models.ANS` by their names, and run in RecBole's trainer and evaluation. Negatives of all
-models are drawn by our sampler meanwhile, where RecBole's own takes most of an epoch.
+further noise_scale, gate, predict_with and precision of `ans_fast.models.ANS`, and run in RecBole's trainer and
+evaluation. Negatives of all models are drawn by our sampler meanwhile, where RecBole's own takes most of an epoch.
 
 The import also makes RecBole 1.2 run on today's NumPy, SciPy, pandas and torch (see `shims`).
 """

@@ -19,7 +19,17 @@ from ans_fast.training.batches import Query, Rows
 # Settings by RecBole's name and the argument that they are.
 SETTINGS = {"embedding_size": "emb_size"} | {
     name: name
-    for name in ("n_layers", "gamma", "eps", "noise_scale", "gate", "reg_weight", "require_pow", "predict_with")
+    for name in (
+        "n_layers",
+        "gamma",
+        "eps",
+        "noise_scale",
+        "gate",
+        "reg_weight",
+        "require_pow",
+        "predict_with",
+        "precision",
+    )
 }
 
 

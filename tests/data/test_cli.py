@@ -105,6 +105,8 @@ def test_describe(write, mode: str, capsys: pytest.CaptureFixture) -> None:
         ("prepare ML_1MTOPK --raw {tmp}/lists", "ratings.dat is missing"),
         ("prepare MIND --raw {tmp}/lists", "has no behaviors.tsv"),
         ("prepare Toys --raw {tmp}/lists", "has neither reviews_Toys_5.json"),
+        ("prepare Toys --raw {tmp}/lists --utc_offset 0", "--utc_offset is for ML_1MTOPK and ML_1MCTR alone"),
+        ("prepare ML_1M --raw {tmp}/lists --split ratio --utc_offset 0", "--utc_offset is for ML_1MTOPK and ML_1MCTR"),
         ("prepare ../x --raw {tmp}/lists", "original must be a folder's name such as demo"),
         ("prepare .. --raw {tmp}/lists", "original must be a folder's name such as demo"),
         ("convert {tmp}/no", "no such file or directory; expected a .inter file or a folder"),
@@ -328,6 +330,7 @@ def test_a_set_without_times_says_so(own: Path, tmp_path: Path, capsys: pytest.C
     ("flags", "expected"),
     [
         ("", "shop.csv is no .inter file: name a table's columns by --user and --item"),
+        ("--sep ;", "--sep is for a table, whose columns --user and --item name"),
         ("--user who", "a table needs both --user and --item"),
         ("--user who --item what", "shop.csv has one column 'who;what;stars;when'; is the separator a semicolon?"),
         ("--user who --item that --sep ;", "shop.csv has no column 'that'"),
