@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from ans_fast import metrics as m
-from ans_fast.errors import UserError
+from ans_fast.errors import UserError, shown
 from ans_fast.graph import BipartiteGraph
 from ans_fast.models.ranking import number, scores_of_all
 
@@ -46,8 +46,8 @@ class Evaluation:
     """`evaluate` made ready with its arguments, to be called as often as the model changes."""
 
     def __init__(self, model: Recommender, clicks: Interactions | BipartiteGraph, metrics: Sequence[str]):
-        if not metrics:
-            raise UserError("metrics must name at least one, such as NDCG@20")
+        if isinstance(metrics, str) or not metrics:
+            raise UserError(f"metrics must be a list of at least one, such as ['NDCG@20'], got {shown(metrics)}")
         self.model, self.cuts = model, {metric: _read(metric) for metric in metrics}
         graph = model.graph
         truth = clicks if isinstance(clicks, BipartiteGraph) else _numbered(model, clicks)

@@ -129,7 +129,10 @@ def number(model: Recommender, who: str, ids: Any) -> Tensor:
     known, n = (model.user_ids, model.graph.n_users) if who == "user" else (model.item_ids, model.graph.n_items)
     if known is not None:
         return torch.from_numpy(known.numbers(ids)).to(model.device)
-    numbers = torch.as_tensor(ids, dtype=torch.int64).flatten().to(model.device)
+    values = ids.cpu().numpy() if isinstance(ids, Tensor) else np.asarray(ids)
+    if values.size and values.dtype.kind not in "iu":
+        raise UserError(f"{who}s must be whole numbers, as this {model.name} was made from a graph, got {values.dtype}")
+    numbers = torch.from_numpy(values.astype(np.int64).ravel()).to(model.device)
     if len(numbers) and not 0 <= int(numbers.min()) <= int(numbers.max()) < n:
         raise UserError(f"{who}s must be in [0, {n}), got {int(numbers.min())} … {int(numbers.max())}")
     return numbers

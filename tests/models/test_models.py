@@ -76,8 +76,12 @@ def test_recommend_errors_and_short_rows(graph):
     model = models.POP(graph)
     with pytest.raises(UserError, match=r"users must be in \[0, 40\)"):
         model.recommend([40])
+    for ids, kind in (([0.9], "float64"), (torch.tensor([True]), "bool"), (["ann"], "<U3")):
+        with pytest.raises(UserError, match=f"users must be whole numbers, as this POP was made .*, got {kind}"):
+            model.recommend(ids)
     with pytest.raises(UserError, match=r"k must be in \[1, 30\]"):
         model.recommend([0], k=31)
+    assert np.array_equal(model.recommend(torch.tensor([[3, 1]]))[0], model.recommend([3, 1])[0])
     items, scores = model.recommend([0], k=30)
     n_clicked = int(graph.degrees[0])
     assert (items[0, -n_clicked:] == -1).all()
