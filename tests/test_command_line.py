@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -12,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import ans_fast
-from ans_fast import overview
+from ans_fast import command_line, overview
 from ans_fast.errors import UserError
 from tests.conftest import ROOT
 
@@ -91,3 +93,13 @@ def test_names_are_completed() -> None:
     assert {"ANS", "load"} <= {*dir(ans_fast.models)}
     assert {"load", "Dataset"} <= {*dir(ans_fast.data)}
     assert all(getattr(ans_fast, name) for name in ans_fast.__all__)
+
+
+@pytest.mark.parametrize("name", ["run", "demo", "tune"])
+def test_who_trains_prepares_its_process(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command_line, "start", lambda module: None)
+    monkeypatch.setenv("GOMP_SPINCOUNT", "1")  # so that it is as it was afterwards
+    monkeypatch.delenv("GOMP_SPINCOUNT")
+    monkeypatch.delitem(sys.modules, f"ans_fast.{name}", raising=False)
+    runpy.run_module(f"ans_fast.{name}", run_name="__main__")
+    assert os.environ["GOMP_SPINCOUNT"] == "10000"
