@@ -113,7 +113,7 @@ def cells(args: argparse.Namespace) -> list[Cell]:
                 chosen, own = SAMPLERS[sampler]
                 flags = (*shared, *BASES[base].split(), *chosen.split())
                 folder = args.work / "cells" / dataset / base / sampler
-                made.append(Cell(dataset, base, sampler, folder, flags, f"{SPACE} {own}"))
+                made.append(Cell(dataset, base, folder, flags, f"{SPACE} {own}"))
     return made
 
 
@@ -137,43 +137,29 @@ class Cell:
 
     dataset: str
     base: str
-    sampler: str
     folder: Path
-    flags: tuple[str, ...] = ()
-    space: str = ""
-
-    def trials(self) -> list[optuna.trial.FrozenTrial]:
-        """Those that came to their end, and those that were stopped because others did better."""
-        database = self.folder / "study.db"
-        if not database.exists():
-            return []
-        study = optuna.load_study(study_name="study", storage=f"sqlite:///{database}")
-        return [trial for trial in study.trials if trial.state.name in ("COMPLETE", "PRUNED")]
+    flags: tuple[str, ...]
+    space: str
 
     def search(self, n_trials: int, end: float) -> None:
         """Trials until there are so many in all; none begins after `end`. Raises UserError."""
         minutes = (end - monotonic()) / 60
         if minutes <= 0:
             return
-        print(f"{self.sampler} over {self.base} on {self.dataset}", flush=True)
+        print(self.folder, flush=True)
         own = ["--trials", str(n_trials), "--minutes", f"{minutes:.3f}", "--space", self.space]
         where = ["--dataset", self.dataset, "--out", str(self.folder)]
         if tune.main([*own, *where, "--model_name", self.base, *self.flags]):
             raise UserError(f"the search in {self.folder} failed")
 
-    def best(self) -> optuna.trial.FrozenTrial | None:
-        """The trial that did best on dev; None before the first."""
-        whole = [trial for trial in self.trials() if trial.state.name == "COMPLETE"]
-        return max(whole, key=lambda trial: trial.value, default=None)
-
     def measure(self, n_trials: int, n_seeds: int, end: float) -> None:
         """Runs with the flags that did best of so many trials; none begins after `end`. Raises UserError."""
-        if len(self.trials()) < n_trials:
+        done = Done(self.folder)
+        if len(done.trials) < n_trials:
             return
-        best = self.best()
-        what = ["--model_name", self.base, "--dataset", self.dataset, *self.flags, *best.user_attrs["flags"]]
+        what = ["--model_name", self.base, "--dataset", self.dataset, *self.flags, *done.best.user_attrs["flags"]]
         for seed in range(n_seeds):
-            folder = self.folder / str(best.number) / str(seed)
+            folder = self.folder / str(done.best.number) / str(seed)
             if (folder / RESULTS).exists() or monotonic() > end:
                 continue
             print(f"seed {seed}", flush=True)
@@ -183,11 +169,26 @@ class Cell:
             if run.main([*what, *places, *more]):
                 raise UserError(f"the run in {folder} failed")
 
-    def records(self) -> list[dict[str, Any]]:
-        """The results of the best trial's runs that came to their end, as `ans_fast.compare` has them."""
-        best = self.best()
-        done = sorted((self.folder / str(best.number)).glob(f"*/{RESULTS}")) if best else []
-        return [{**json.loads(path.read_text()), "folder": path.parent.parent} for path in done]
+
+class Done:
+    """What is in a cell's folder.
+
+    trials: those that came to their end, and those that were stopped because others did better. best: the one that did
+    best on dev; None before the first. records: results of its runs that came to their end, as `ans_fast.compare` has
+    them.
+    """
+
+    def __init__(self, folder: Path):
+        self.dataset, self.base, self.sampler = folder.parts[-3:]
+        database = folder / "study.db"
+        found = (
+            optuna.load_study(study_name="study", storage=f"sqlite:///{database}").trials if database.exists() else []
+        )
+        self.trials = [trial for trial in found if trial.state.name in ("COMPLETE", "PRUNED")]
+        whole = [trial for trial in self.trials if trial.state.name == "COMPLETE"]
+        self.best = max(whole, key=lambda trial: trial.value, default=None)
+        paths = sorted((folder / str(self.best.number)).glob(f"*/{RESULTS}")) if self.best else []
+        self.records = [{**json.loads(path.read_text()), "folder": path.parent.parent} for path in paths]
 
 
 def write_table(work: Path, out: Path) -> None:
@@ -195,40 +196,39 @@ def write_table(work: Path, out: Path) -> None:
     place = {name: number for number, name in enumerate((*DATASETS, *BASES, *SAMPLERS))}
     folders = [study.parent for study in work.glob("cells/*/*/*/study.db")]
     folders.sort(key=lambda folder: [(place.get(name, -1), name) for name in folder.parts[-3:]])
-    found = [Cell(*folder.parts[-3:], folder) for folder in folders]
+    found = [Done(folder) for folder in folders]
     rows = pd.DataFrame([row for cell in found for row in rows_of(cell)], columns=COLUMNS)
     write_atomically(out / "samplers.csv", rows.to_csv(index=False, float_format="%.6g").encode())
     write_atomically(out / "samplers.md", markdown(found).encode())
 
 
-def rows_of(cell: Cell) -> list[dict[str, Any]]:
+def rows_of(cell: Done) -> list[dict[str, Any]]:
     """Each trial and each run: COLUMNS of the CSV by name, metrics on test where nothing else is said."""
     names = {"dataset": cell.dataset, "base": cell.base, "sampler": cell.sampler}
     rows = []
-    for trial in cell.trials():
+    for trial in cell.trials:
         kind = "trial" if trial.state.name == "COMPLETE" else "stopped trial"
         told = {"training": kind, "number": trial.number, "best_epoch": trial.user_attrs.get("best_epoch")}
         flags, seconds = shlex.join(trial.user_attrs["flags"]), trial.duration.total_seconds()
         rows.append({**names, **told, DEV: trial.value, "flags": flags, "seconds": seconds})
-    best = cell.best()
-    for record in cell.records():
+    for record in cell.records:
         told = {"training": "run", "number": record["flags"]["random_seed"], "best_epoch": record["best_epoch"]}
-        flags = shlex.join(best.user_attrs["flags"])
+        flags = shlex.join(cell.best.user_attrs["flags"])
         dev, test, seconds = record["results"]["dev"][MAIN], record["results"]["test"], record["seconds"]["training"]
         rows.append({**names, **told, DEV: dev, **test, "flags": flags, "seconds": seconds})
     return rows
 
 
-def markdown(found: list[Cell]) -> str:
+def markdown(found: list[Done]) -> str:
     """The table, what was spent on it, and how to read it."""
     rows = [["data set, base", "sampler", "seeds", *METRICS], ["---"] * 2 + ["---:"] * (1 + len(METRICS))]
     told = []
     for title, cells in groupby(found, key=lambda cell: f"{cell.dataset}, {cell.base}"):
         trials, records = {}, {}
         for cell in cells:
-            if of_cell := cell.records():
-                records[title, cell.sampler] = of_cell
-                trials[cell.sampler] = len(cell.trials())
+            if cell.records:
+                records[title, cell.sampler] = cell.records
+                trials[cell.sampler] = len(cell.trials)
         if not records:
             continue
         values = {key: [run["results"]["test"] for run in runs] for key, runs in records.items()}
