@@ -17,7 +17,7 @@ from ans_fast.models.base import Recommender
 from ans_fast.models.shared_options import DROPOUT
 from ans_fast.options import Option
 from ans_fast.runner.choice import ModelChoice, model_flags
-from ans_fast.runner.modes import RUN_MODES
+from ans_fast.runner.modes import RUN_MODES, RunMode
 from ans_fast.runner.settings import IDLE, Checks, Data, Global, Ranking, Settings, Start, Steps, Weights
 from ans_fast.training.schedule import Schedule
 
@@ -49,8 +49,7 @@ def parse(argv: Sequence[str]) -> Settings:
     flags["dataset"] = flags["dataset"] or _demo(flags["path"])
     choice.check(flags, changed)
     options = choice.options(flags, mode)
-    useful = choice.model.with_effect(**options)
-    idle = [name for name in EVERY_MODEL if name in changed and name not in useful]
+    idle = _idle(choice.model.with_effect(**options), changed, RUN_MODES[mode])
     options |= {name: usual[name] for name in idle if name in options}
     choice.model.check_arguments(**options)
     return Settings(
@@ -60,7 +59,7 @@ def parse(argv: Sequence[str]) -> Settings:
         model_options=options,
         log_flags=choice.log_flags(flags, changed),
         changed=changed,
-        idle=(*(name for name in IDLE if flags[name] is not None), *idle),
+        idle=idle,
     )
 
 
@@ -69,6 +68,12 @@ def _demo(path: str) -> str:
     if Path(path) == Path(Data.path.default):
         return DEMO
     raise UserError(f"--path {path} needs --dataset, a data set there: {', '.join(data_sets(path)) or 'none is there'}")
+
+
+def _idle(with_effect: Sequence[str], changed: Sequence[str], mode: RunMode) -> tuple[str, ...]:
+    """ReChorus's flags that are given and have no effect; its scripts give them to all models."""
+    idle = {*IDLE, *(EVERY_MODEL.keys() - {*with_effect}), *(["test_all"] if mode.rows.labelled else [])}
+    return tuple(name for name in changed if name in idle)
 
 
 def build_parser(model: type[Recommender], mode: str) -> argparse.ArgumentParser:

@@ -98,11 +98,13 @@ def test_flags_are_told_before_anything_is_read(flags, told):
     ("flags", "idle", "num_neg"),
     [
         ("LightGCN --num_neg 3", (), 3),
-        ("LightGCN --num_neg 3 --loss_n SSM --dropout 0.1 --buffer 0", ("buffer", "num_neg", "dropout"), 1),
+        ("LightGCN --num_neg 3 --loss_n SSM --dropout 0.1 --buffer 0", ("num_neg", "dropout", "buffer"), 1),
         ("LightGCN --num_neg 3 --model_mode Impression --negative_sampling ANS", ("num_neg",), 2),
         ("ANS --num_neg 3 --model_mode CTR", (), 3),
         ("NeuMF --num_neg 3 --model_mode CTR --dropout 0.1", ("num_neg",), 1),
         ("AutoCF --num_neg 3", ("num_neg",), 1),
+        ("BPRMF --test_all 1", (), 1),
+        ("BPRMF --test_all 1 --model_mode CTR", ("test_all",), 1),
     ],
 )
 def test_rechorus_flags_may_be_without_effect(flags, idle, num_neg):
