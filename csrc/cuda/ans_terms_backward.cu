@@ -331,11 +331,6 @@ unsigned backward_blocks(int64_t n_tasks) {
   return grid_for(n_tasks, U::kUnits, kBackwardBlocks<R>);
 }
 
-// to[0, count) = 0
-void clear(float* to, int64_t count, cudaStream_t stream) {
-  clear_bytes(to, count * static_cast<int64_t>(sizeof(float)), stream);
-}
-
 // to[id] += Σ rows[i] over the i whose id it is.
 void add_rows(const float* rows, const SortedIds& sorted, int64_t n_rows, int64_t n_ids, int64_t width, float* to,
               cudaStream_t stream) {

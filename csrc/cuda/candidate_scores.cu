@@ -119,7 +119,7 @@ template <typename T>
 void candidate_scores_backward(const ScoresBackwardArgs<T>& args, const Stream& stream) {
   const ScoresArgs<T>& a = args.inputs;
   const int64_t n_entries = a.n_pairs * a.n_candidates;
-  clear_bytes(args.grad_items, a.n_items * a.dim * static_cast<int64_t>(sizeof(float)), stream.stream);
+  clear(args.grad_items, a.n_items * a.dim, stream.stream);
   if (a.n_pairs == 0) return;
   with_row<T>(a.dim, [&](auto row) {
     using R = decltype(row);

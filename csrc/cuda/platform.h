@@ -24,8 +24,9 @@ inline void check_launch() {
   if (error != cudaSuccess) throw std::runtime_error(cudaGetErrorString(error));
 }
 
-inline void clear_bytes(void* to, int64_t bytes, cudaStream_t stream) {
-  cudaMemsetAsync(to, 0, bytes, stream);
+// to[0, count) = 0
+inline void clear(float* to, int64_t count, cudaStream_t stream) {
+  cudaMemsetAsync(to, 0, count * sizeof(float), stream);
   check_launch();
 }
 
@@ -54,7 +55,7 @@ inline int multiprocessors() {
 
 namespace ans::cuda {
 
-inline void clear_bytes(void* to, int64_t bytes, cudaStream_t) { std::memset(to, 0, bytes); }
+inline void clear(float* to, int64_t count, cudaStream_t) { std::fill_n(to, count, 0.0f); }
 
 template <typename T>
 T* dynamic_shared() {

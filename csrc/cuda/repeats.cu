@@ -41,10 +41,6 @@ __global__ void __launch_bounds__(kThreads) copy_kernel(const RepeatArgs<T> a) {
   });
 }
 
-__global__ void __launch_bounds__(kThreads) clear_kernel(float* sums, int64_t size) {
-  for (int64_t i = thread_of_grid(); i < size; i += threads_of_grid()) sums[i] = 0.0f;
-}
-
 // Zeros are left out: of an id that stands for none there may be thousands.
 template <typename T>
 __global__ void __launch_bounds__(kThreads) add_kernel(const RepeatArgs<T> a, float* sums) {
@@ -77,9 +73,8 @@ void sum_repeats(const RepeatArgs<T>& args, const Stream& stream) {
   const int64_t size = args.n_ids * args.width;
   if (size == 0) return;
   float* const sums = sums_of(args.out, size, stream);
-  const dim3 threads(kThreads), by_value(grid_of(size, kThreads)), by_row(grid_of(args.n_ids, kWarps));
-  ANS_LAUNCH(clear_kernel, by_value, threads, 0, stream.stream, sums, size);
-  ANS_LAUNCH(add_kernel<T>, by_row, threads, 0, stream.stream, args, sums);
+  clear(sums, size, stream.stream);
+  ANS_LAUNCH(add_kernel<T>, dim3(grid_of(args.n_ids, kWarps)), dim3(kThreads), 0, stream.stream, args, sums);
   store_sums(args.out, sums, size, stream);
 }
 

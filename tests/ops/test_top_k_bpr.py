@@ -83,11 +83,13 @@ def test_gradcheck(width):
     assert torch.autograd.gradcheck(ops.top_k_bpr, (scores_of(6, width).requires_grad_(),))
 
 
-def test_the_same_bits_at_any_number_of_threads(threads):
-    results = []
+@pytest.mark.parametrize("width", [2, 3])
+def test_the_same_bits_at_any_number_of_threads(width, threads):
+    """Of so many pairs that each has some, and begins where registers do not."""
+    scores, results = scores_of(60_001, width, torch.float32), []
     for n in (1, 2, 5):
         threads(n)
-        results.append(with_gradient(scores_of(5000, 3, torch.float32)))
+        results.append(with_gradient(scores))
     for other in results[1:]:
         assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
 
