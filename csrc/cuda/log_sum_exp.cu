@@ -1,6 +1,7 @@
 // A block takes a tile of rows and goes through tiles of columns: their products are made in registers from slices of
-// both in shared memory, used, and forgotten. Forward, rows are queries, columns keys, and blocks share out the keys too;
-// backward there is a pass in which queries are the rows and one in which keys are. No sum's order depends on the GPU.
+// both in shared memory, used, and forgotten. Forward, rows are queries and columns keys; backward there is a pass in
+// which queries are the rows and one in which keys are. Blocks share out the columns too, and what they found of a row is
+// added up in the shares' order. No sum's order depends on the GPU.
 #include "ops/log_sum_exp.h"
 
 #include "common/exp.h"
@@ -15,6 +16,8 @@ constexpr int kTileStride = kTile + 4;                  // so that a column of f
 constexpr int kOwnRows = 4, kOwnColumns = 8;            // of a thread
 constexpr int kGroup = kTile / kOwnColumns;             // threads that share rows: neighbours in a warp
 constexpr int kTilesAShare = 8;                         // of keys, for a block of the forward pass
+constexpr int kLeastTilesAShare = 4;                    // of columns, for one of a backward pass
+constexpr int64_t kBlocks = 512;                        // that keep a GPU busy: a backward pass makes no more by shares
 static_assert(kTile / kOwnRows * kGroup == kThreads, "every element of a tile has one thread");
 
 // A matrix [n, dim] of rows or columns, and what each of them brings to the scores and weights of its pairs.
@@ -155,16 +158,19 @@ __global__ void __launch_bounds__(kThreads) add_kernel(const Running* shares, in
   log_sums[query] = all.most + logf(all.sum);
 }
 
-// gradients[i, d] = scale Σ_j weight_ij y_j[d], the weights being those of the scores' gradients.
+// gradients[share, i, d] = scale Σ_j weight_ij y_j[d] over the share's columns j, the weights being those of the scores'
+// gradients.
 template <typename T>
 __global__ void __launch_bounds__(kThreads, 3) backward_kernel(const Side<T> x, const Side<T> y, float scale, int64_t dim,
-                                                            float* gradients) {
+                                                            int64_t columns_a_share, float* gradients) {
   float *const slices = dynamic_shared<float>(), *const weights = slices + 2 * kSlice * kTileStride;
   float* const values = weights + kTile * kTileStride;  // of the columns: [kTile, kTileStride]
   const int64_t first = static_cast<int64_t>(blockIdx.x) * kTile, first_d = static_cast<int64_t>(blockIdx.y) * kTile;
+  const int64_t share = blockIdx.z, begin = share * columns_a_share;
+  const int64_t end = begin + columns_a_share < y.n ? begin + columns_a_share : y.n;
   const Place own = place();
   float sums[kOwnRows][kOwnColumns] = {};
-  for (int64_t start = 0; start < y.n; start += kTile) {
+  for (int64_t start = begin; start < end; start += kTile) {
     float products[kOwnRows][kOwnColumns];
     multiply_tile(x, y, first, start, dim, own, slices, products);
 #pragma unroll
@@ -195,8 +201,17 @@ __global__ void __launch_bounds__(kThreads, 3) backward_kernel(const Side<T> x, 
 #pragma unroll
     for (int j = 0; j < kOwnColumns; ++j) {
       const int64_t row = first + own.row + i, d = first_d + own.column + j * kGroup;
-      if (row < x.n && d < dim) gradients[row * dim + d] = sums[i][j];
+      if (row < x.n && d < dim) gradients[(share * x.n + row) * dim + d] = sums[i][j];
     }
+  }
+}
+
+__global__ void __launch_bounds__(kThreads) add_gradients_kernel(const float* shares, int64_t n_shares, int64_t size,
+                                                                 float* gradients) {
+  for (int64_t i = thread_of_grid(); i < size; i += threads_of_grid()) {
+    float sum = 0.0f;
+    for (int64_t share = 0; share < n_shares; ++share) sum += shares[share * size + i];
+    gradients[i] = sum;
   }
 }
 
@@ -217,8 +232,16 @@ void backward_pass(const Side<T>& x, const Side<T>& y, float scale, int64_t dim,
                    const Stream& stream) {
   constexpr int shared = (2 * kSlice + 2 * kTile) * kTileStride * static_cast<int>(sizeof(float));
   if (x.n == 0) return;
-  ANS_LAUNCH(backward_kernel<T>, dim3(tiles(x.n), tiles(dim)), dim3(kThreads), shared, stream.stream, x, y, scale, dim,
-             gradients);
+  const int64_t size = x.n * dim, wanted = kBlocks / (int64_t{tiles(x.n)} * tiles(dim));
+  const int64_t even = wanted > 1 ? blocks_for(tiles(y.n), wanted) : tiles(y.n);
+  const int64_t columns_a_share = kTile * (even < kLeastTilesAShare ? kLeastTilesAShare : even);
+  const unsigned n_shares = y.n == 0 ? 1 : blocks_for(y.n, columns_a_share);
+  float* const shares = n_shares == 1 ? gradients : take<float>(stream.memory, n_shares * size);
+  ANS_LAUNCH(backward_kernel<T>, dim3(tiles(x.n), tiles(dim), n_shares), dim3(kThreads), shared, stream.stream, x, y,
+             scale, dim, columns_a_share, shares);
+  if (n_shares == 1) return;
+  ANS_LAUNCH(add_gradients_kernel, dim3(grid_for(size, kThreads, 8)), dim3(kThreads), 0, stream.stream, shares, n_shares,
+             size, gradients);
 }
 
 }  // namespace
