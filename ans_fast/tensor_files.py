@@ -107,11 +107,10 @@ def _check_bits(file: BinaryIO) -> bool:
 
 
 def _digest(file: BinaryIO, size: int) -> bytes:
-    """Of the first `size` bytes."""
+    """Of the first `size` bytes, or of as many as there are left: a file may be cut short while it is read."""
     digest = hashlib.blake2b(digest_size=_DIGEST_BYTES)
     file.seek(0)
-    while size:
-        block = file.read(min(size, _BLOCK))
+    while block := file.read(min(size, _BLOCK)):
         digest.update(block)
         size -= len(block)
     return digest.digest()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
+from ans_fast import tensor_files
 from ans_fast.errors import UserError
 from ans_fast.models import ANS, BPRMF
 from ans_fast.tensor_files import load_tensors, save_tensors
@@ -104,3 +107,7 @@ def test_is_due_when_writing_takes_a_small_share_of_the_time(file: Checkpoint, m
     file.save(step.model, step.optimizer, {})  # from 0 to 1: once more after 20 seconds
     assert not file.due()
     assert file.due()
+
+
+def test_a_file_that_is_cut_short_while_it_is_read_ends_the_reading():
+    assert tensor_files._digest(io.BytesIO(b"abc"), 9) == hashlib.blake2b(b"abc", digest_size=32).digest()
