@@ -3,6 +3,7 @@
 Needs Python, a CUDA build of torch, nvcc, ninja and numpy; no network, no pytest, no SciPy. From the source folder:
 
     python -m benchmarks.gpu                  # everything, in less than five minutes
+    python -m benchmarks.gpu --longer 4       # with four times as long for each part, so that no case is left out
     python -m benchmarks.gpu --checks all     # the checks alone, of what is built
 """
 
@@ -26,6 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
         prog="python -m benchmarks.gpu", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--checks", choices=("all", "small"), help="only these; the extension must be built")
+    parser.add_argument("--longer", type=float, default=1.0, help="how many times the usual seconds each part has")
     args = parser.parse_args(arguments)
     if not torch.cuda.is_available():
         print(f"error: gpu-check needs a GPU and a CUDA build of torch, got torch {torch.__version__}", file=sys.stderr)
@@ -40,8 +42,10 @@ def main(arguments: list[str] | None = None) -> int:
     if args.checks:
         return parts.only_checks(gpu, small=args.checks == "small")
     facts = gpu.facts() | {"date": date.today().isoformat()}
+    if args.longer != 1:
+        facts["time"] = f"{args.longer:g} times the usual"
     card = re.sub(r"[^a-z0-9]+", "-", facts["card"].split(",")[0].lower()).strip("-")
-    return parts.everything(gpu, ROOT / "benchmarks/results" / f"gpu-{card}", facts)
+    return parts.everything(gpu, ROOT / "benchmarks/results" / f"gpu-{card}", facts, longer=args.longer)
 
 
 def build() -> None:
