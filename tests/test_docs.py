@@ -158,8 +158,13 @@ def run_srun(words: Sequence[str]) -> None:
 
 
 def has_target(words: Sequence[str]) -> None:
-    targets = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[1].split()
-    assert set(words) <= set(targets)
+    """And variables, NAME=value."""
+    rules = (ROOT / "Makefile").read_text()
+    targets = re.search(r"^\.PHONY: (.*)$", rules, re.MULTILINE)[1].split()
+    variables = re.findall(r"^(\w+) \?= ", rules, re.MULTILINE)
+    for word in words:
+        name, given, _ = word.partition("=")
+        assert name in (variables if given else targets), word
 
 
 def has_extras(words: Sequence[str]) -> None:
