@@ -43,7 +43,7 @@ bench: $(VENV)/.built
 
 # On a machine with a GPU, a CUDA build of torch and nvcc: builds the CUDA half, checks every operator on the GPU, times
 # operators, training steps and growing graphs, and writes a report to benchmarks/results, in less than five minutes.
-# Installs nothing: without .venv it takes PYTHON as it is. LONGER=4 leaves no case out.
+# Installs nothing: without .venv it takes PYTHON as it is. LONGER=4 gives each part four times as long.
 LONGER ?= 1
 gpu-check:
 	$(if $(wildcard $(RUN)),$(RUN),$(PYTHON)) -m benchmarks.gpu --longer $(LONGER)

@@ -3,7 +3,7 @@
 Needs Python, a CUDA build of torch, nvcc, ninja and numpy; no network, no pytest, no SciPy. From the source folder:
 
     python -m benchmarks.gpu                  # everything, in less than five minutes
-    python -m benchmarks.gpu --longer 4       # with four times as long for each part, so that no case is left out
+    python -m benchmarks.gpu --longer 4       # with four times as long for each part
     python -m benchmarks.gpu --checks all     # the checks alone, of what is built
 """
 
