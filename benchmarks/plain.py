@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ans_fast import reference
+from ans_fast.nn.gather import products, rows_at
 
 COMPILER = "inductor"  # the quick mode takes one that traces only
 
@@ -28,6 +29,11 @@ def torch_random() -> Iterator[None]:
     PyTorch: comparing with the latter would flatter the kernels."""
     with mock.patch.multiple(reference, philox=_random_words, ans_noise=_random_floats):
         yield
+
+
+def gathered_scores(user_rows: Tensor, item_rows: Tensor, candidates: Tensor) -> Tensor:
+    """candidate_scores by a gather whose gradient is one index_add, several times as fast as the reference's."""
+    return products(user_rows, rows_at(item_rows, candidates))
 
 
 def compiled(function: Callable, dynamic: bool = False) -> Callable:

@@ -12,22 +12,15 @@ import torch
 from torch import Tensor
 
 from ans_fast import ops, reference
-from ans_fast.nn.gather import products, rows_at
 from benchmarks.cases import SCORES_QUICK, SCORES_SIZES, ScoresSize, scores_inputs
 from benchmarks.check import assert_close
 from benchmarks.conftest import quick
-from benchmarks.plain import compiled
-
-
-def gathered(user_rows: Tensor, item_rows: Tensor, candidates: Tensor) -> Tensor:
-    """The same by a gather whose gradient is one index_add, several times as fast as the reference's."""
-    return products(user_rows, rows_at(item_rows, candidates))
-
+from benchmarks.plain import compiled, gathered_scores
 
 PROVIDERS: dict[str, Callable[[], Callable[..., Tensor]]] = {
     "fused": lambda: ops.candidate_scores,
-    "eager": lambda: gathered,
-    "compile": lambda: compiled(gathered),
+    "eager": lambda: gathered_scores,
+    "compile": lambda: compiled(gathered_scores),
 }
 
 

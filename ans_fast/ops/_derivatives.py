@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
 import torch
@@ -29,6 +29,13 @@ def refuse_tangents(operator: str, *tensors: Tensor) -> None:
     depth = _depth()
     if depth > 1 or (depth == 1 and any(forward_ad.unpack_dual(tensor).tangent is not None for tensor in tensors)):
         raise NotImplementedError(f"{operator} has no forward-mode derivative: {INSTEAD}, or reverse mode")
+
+
+def wanted(gradients: Iterable[Tensor], of: Iterable[Tensor], needed: Iterable[bool]) -> list[Tensor | None]:
+    """The gradients that autograd needs, each in the dtype of the tensor that it is of, and None for the others. `of`
+    and `needed` may have more elements, for arguments without a gradient."""
+    triples = zip(gradients, of, needed, strict=False)
+    return [gradient.to(tensor.dtype) if is_needed else None for gradient, tensor, is_needed in triples]
 
 
 def linear(operator: str, function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ans_fast import reference
-from ans_fast.ops._derivatives import differentiable_once, refuse_tangents
+from ans_fast.ops._derivatives import differentiable_once, refuse_tangents, wanted
 from ans_fast.ops._operator import Operator, check_ids, register_described_fake
 from ans_fast.reference import AnsTerms
 
@@ -154,8 +154,7 @@ def _backward(ctx: Any, grad_terms: Tensor | None, *rest: Tensor | None) -> tupl
         saved,
         torch.are_deterministic_algorithms_enabled(),
     )
-    wanted = [g if needed else None for g, needed in zip(gradients, ctx.needs_input_grad, strict=False)]
-    return *wanted, *[None] * 8
+    return *wanted(gradients, tensors, ctx.needs_input_grad), *[None] * 8
 
 
 torch.library.register_autograd("ans_fast::ans_terms_forward", _backward, setup_context=_save)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ans_fast.ops._derivatives import differentiable_once, refuse_tangents
+from ans_fast.ops._derivatives import differentiable_once, refuse_tangents, wanted
 from ans_fast.ops._operator import Operator, register_described_fake
 
 
@@ -53,8 +53,7 @@ def _backward(ctx: Any, grad: Tensor) -> tuple:
     refuse_tangents("the gradient of candidate_scores", grad)
     tensors, deterministic = ctx.saved_tensors, torch.are_deterministic_algorithms_enabled()
     gradients = torch.ops.ans_fast.candidate_scores_backward(grad.contiguous(), *tensors, deterministic)
-    rows = zip(gradients, tensors, ctx.needs_input_grad, strict=False)
-    return *[gradient.to(of.dtype) if wanted else None for gradient, of, wanted in rows], None
+    return *wanted(gradients, tensors, ctx.needs_input_grad), None
 
 
 torch.library.register_autograd("ans_fast::candidate_scores", _backward, setup_context=_save)

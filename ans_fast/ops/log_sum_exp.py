@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ans_fast.ops._derivatives import differentiable_once, refuse_tangents
+from ans_fast.ops._derivatives import differentiable_once, refuse_tangents, wanted
 from ans_fast.ops._operator import Operator, register_described_fake
 
 
@@ -77,8 +77,7 @@ def _backward(ctx: Any, grad: Tensor) -> tuple:
     refuse_tangents("the gradient of log_sum_exp", grad)
     log_sums, *tensors = ctx.saved_tensors
     gradients = torch.ops.ans_fast.log_sum_exp_backward(grad.contiguous(), log_sums, *tensors, ctx.scale)
-    rows = zip(gradients, tensors, ctx.needs_input_grad, strict=False)
-    return *[gradient.to(of.dtype) if wanted else None for gradient, of, wanted in rows], None, None, None, None
+    return *wanted(gradients, tensors, ctx.needs_input_grad), None, None, None, None
 
 
 torch.library.register_autograd("ans_fast::log_sum_exp", _backward, setup_context=_save)

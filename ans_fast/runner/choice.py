@@ -39,9 +39,9 @@ class ModelChoice:
         """Raises UserError for a flag, of those that are not at their default, which the model to train lacks."""
         for name in changed:
             if name in model_flags(self.named) and name not in ("negative_sampling", *self.model.options()):
-                wrong = "needs" if self.model is self.named else "has no effect with"
-                got = f", got {flags['negative_sampling']}" if self.model is self.named else ""
-                raise UserError(f"--{name} {wrong} --negative_sampling {ANS.name}{got}")
+                if self.model is self.named:
+                    raise UserError(f"--{name} needs --negative_sampling {ANS.name}, got {flags['negative_sampling']}")
+                raise UserError(f"--{name} has no effect with --negative_sampling {ANS.name}")
 
     def log_flags(self, flags: Mapping[str, Any], changed: tuple[str, ...]) -> tuple[str, ...]:
         """The flags whose values the log's name holds: runs that differ in them have files of their own."""

@@ -10,13 +10,12 @@ import torch
 from torch import Tensor
 
 from ans_fast import ops, reference
-from ans_fast.nn.gather import products, rows_at
 from benchmarks.cases import ScoresSize, SoftmaxSize, scores_inputs, softmax_inputs
 from benchmarks.gpu.device import Gpu, Work
 from benchmarks.gpu.inputs import AnsSize, ans_inputs, hardest_inputs, loss_and_gradients, random_graph
 from benchmarks.gpu.plain_models import adjacency
 from benchmarks.gpu.report import Section, Value
-from benchmarks.plain import compiled, torch_random
+from benchmarks.plain import compiled, gathered_scores, torch_random
 
 TITLE = "Operators"
 CALLED, REPLAYED, RATE = "ms", "ms replayed", "GB/s of rows"
@@ -185,10 +184,7 @@ def _scores(section: Section, gpu: Gpu, sizes: Sizes) -> None:
         work = _pass(ops.candidate_scores, rows, dtype, candidates)
         _time(section, gpu, case, _provider(dtype), work, moved)
 
-    def gathered(users: Tensor, items: Tensor, candidates: Tensor) -> Tensor:
-        return products(users, rows_at(items, candidates))
-
-    _time(section, gpu, case, "eager", _pass(gathered, rows, torch.float32, candidates))
+    _time(section, gpu, case, "eager", _pass(gathered_scores, rows, torch.float32, candidates))
 
 
 def _softmax(section: Section, gpu: Gpu, sizes: Sizes) -> None:
